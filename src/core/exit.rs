@@ -1,0 +1,216 @@
+//! How a run ended: the record its supervisor writes as `exit.json`, with what it used and what the provider said.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ids::RunId;
+use super::quantity::{MicroUsd, Seconds, Tokens};
+
+/// Where a usage figure was read, best first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UsageSource {
+    /// The CLI's own final record.
+    Result,
+    /// Added up from its stream; the run ended before its final record.
+    Stream,
+    /// From the session file that the CLI keeps for itself.
+    Transcript,
+    /// Nothing could be read: the run is charged at its reservation.
+    #[default]
+    Unknown,
+}
+
+/// What a run used. Input never contains the cached part, whichever way the CLI counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Input read at the full price.
+    pub input_tokens: Tokens,
+    /// Input served from the provider's cache.
+    pub cached_input_tokens: Tokens,
+    /// Input written into the provider's cache.
+    pub cache_write_tokens: Tokens,
+    /// Output, reasoning included.
+    pub output_tokens: Tokens,
+    /// The sum of the four, which is what token caps count.
+    pub total_tokens: Tokens,
+    /// The CLI's own figure for the cost, where it gives one.
+    pub cost_usd: Option<MicroUsd>,
+    /// Where the figures come from.
+    pub source: UsageSource,
+}
+
+impl Usage {
+    /// A usage of nothing at all, known for certain: the run called no model.
+    pub fn none() -> Self {
+        Self { source: UsageSource::Result, cost_usd: Some(MicroUsd(0)), ..Self::default() }
+    }
+
+    /// Fills in the total from its parts.
+    #[must_use]
+    pub fn totalled(mut self) -> Self {
+        self.total_tokens = self.input_tokens + self.cached_input_tokens + self.cache_write_tokens + self.output_tokens;
+        self
+    }
+}
+
+/// Why a provider, or the CLI itself, would not do the work. Each class has one policy in `core::outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalClass {
+    /// A usage or rate limit: the family pauses until it resets.
+    Limit,
+    /// The provider is overloaded: ask again later.
+    Overloaded,
+    /// The provider could not be reached: ask again later.
+    Network,
+    /// Not logged in, or the key is refused: a person must act.
+    Auth,
+    /// No money left with the provider: a person must act.
+    Billing,
+    /// The model does not exist or is not available to this account: a person must act.
+    Model,
+    /// The prompt or the conversation is too long for the model.
+    Context,
+    /// The CLI would not start as we called it: a missing binary, a bad option, a secret that does not resolve.
+    Configuration,
+}
+
+/// A refusal, with the line that says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// What kind of refusal it is.
+    pub class: RefusalClass,
+    /// The CLI's own words, at most 500 characters.
+    pub line: String,
+}
+
+/// What the provider said about this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderReport {
+    /// The refusal that ended the run, if one did.
+    pub refusal: Option<Refusal>,
+    /// When the limit resets, where the provider said so as a number.
+    pub resets_at: Option<DateTime<Utc>>,
+}
+
+/// How the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessEnd {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It never ran.
+    None,
+}
+
+/// Why the run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// By itself (or by a signal that was not ours).
+    Exit,
+    /// Its wall-clock cap.
+    Timeout,
+    /// Its token cap.
+    TokenCap,
+    /// Its cost cap.
+    CostCap,
+    /// Its output cap, or the disk's floor.
+    OutputCap,
+    /// The provider refused and the CLI would have retried for minutes.
+    Refused,
+    /// Silent for longer than its card allows.
+    Stalled,
+    /// An operator's `cancel`.
+    Cancelled,
+    /// The process could not be started.
+    SpawnFailed,
+}
+
+/// What the supervisor found in the outbox and copied into the run's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outbox {
+    /// `outbox/handoff.json`
+    Handoff,
+    /// `outbox/verdict.json`
+    Verdict,
+}
+
+/// One gate command as it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateResult {
+    /// The gate's name: `acceptance`, or the manifest's.
+    pub name: String,
+    /// The shell text that ran.
+    pub command: String,
+    /// How it ended.
+    pub exit: ProcessEnd,
+    /// Whether it ran into its own time limit.
+    pub timed_out: bool,
+    /// How long it ran.
+    pub elapsed_seconds: f64,
+    /// The end of what it printed, at most 4,000 characters.
+    pub output_tail: String,
+}
+
+impl GateResult {
+    /// Whether the command succeeded.
+    pub fn passed(&self) -> bool {
+        self.exit == ProcessEnd::Code(0) && !self.timed_out
+    }
+}
+
+/// `exit.json`: the last thing a supervisor writes about its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExitRecord {
+    /// The run that ended.
+    pub run_id: RunId,
+    /// When the agent was started.
+    pub started_at: DateTime<Utc>,
+    /// When its last process was gone.
+    pub ended_at: DateTime<Utc>,
+    /// How long the run took while the machine was awake.
+    pub elapsed_seconds: f64,
+    /// How its process ended.
+    pub exit: ProcessEnd,
+    /// Why it ended.
+    pub ended_by: EndedBy,
+    /// What it used.
+    pub usage: Usage,
+    /// What the provider said.
+    pub provider: ProviderReport,
+    /// The largest memory of any of its processes, in bytes.
+    pub peak_rss_bytes: u64,
+    /// CPU time of all its processes.
+    pub cpu_seconds: f64,
+    /// What was in its outbox.
+    pub outbox: Option<Outbox>,
+    /// Why the outbox could not be used, where something was in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox_fault: Option<String>,
+    /// For a gate run: every command that ran, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
+}
+
+impl ExitRecord {
+    /// The run's length in whole seconds, rounded up.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, which is what is wanted"
+    )]
+    pub fn elapsed(&self) -> Seconds {
+        Seconds(self.elapsed_seconds.ceil() as u64)
+    }
+}

@@ -1,0 +1,6 @@
+//! Autometta turns a queue of stage cards into verified commits, one cron tick at a time.
+//!
+//! Layers, each of which may use only what stands to its right:
+//! `cli` → `tick` → { `files`, `runs`, `families`, `git` } → `core`.
+
+pub mod core;
