@@ -1,1 +1,3 @@
+//! The `autometta` command.
+
 fn main() {}

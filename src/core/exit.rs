@@ -145,7 +145,7 @@ pub enum Outbox {
 }
 
 /// One gate command as it went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GateResult {
     /// The gate's name: `acceptance`, or the manifest's.

@@ -289,7 +289,12 @@ impl FromStr for Identity {
         let (name, rest) = text.trim().split_once('<').ok_or_else(bad)?;
         let email = rest.strip_suffix('>').ok_or_else(bad)?;
         let name = name.trim();
-        if clean(name) && clean(email) && !email.contains(char::is_whitespace) && !email.starts_with(['@', '-']) {
+        if !text.trim().contains(char::is_control)
+            && clean(name)
+            && clean(email)
+            && !email.contains(char::is_whitespace)
+            && !email.starts_with(['@', '-'])
+        {
             Ok(Self { name: name.to_owned(), email: email.to_owned() })
         } else {
             Err(bad())
