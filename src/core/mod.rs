@@ -3,8 +3,18 @@
 //! Nothing here reads a file, starts a process, or knows the time: what the world looks like comes in as data,
 //! what is to be done goes out as data. `tests/boundaries.rs` holds this module to it.
 
+pub mod budget;
 pub mod card;
 pub mod exit;
 pub mod fault;
+pub mod handoff;
 pub mod ids;
+pub mod observation;
+pub mod operate;
+pub mod policy;
 pub mod quantity;
+pub mod quorum;
+pub mod state;
+pub mod state_doc;
+pub mod step;
+pub mod verdict;

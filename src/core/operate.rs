@@ -1,0 +1,354 @@
+//! What an operator may say to the machine: each command is checked against the state and either moves it or is
+//! refused with the way out. Pure, like `step`.
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use super::budget::{Budget, Halt, HaltReason};
+use super::ids::StageId;
+use super::state::{
+    Awaits, Chore, EndStatus, Kept, Life, NextRun, Over, Pending, Reason, Resume, Seat, Stage, State, Stopping,
+    Verifying, Work,
+};
+use super::step::{Note, Step};
+
+/// A command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Queue these stages, all or none.
+    AddStages(Vec<Stage>),
+    /// Put an ended stage back into the queue, from its card as it is now.
+    Requeue(StageId),
+    /// Close a stage without landing it.
+    Skip(StageId),
+    /// Stop a stage's runs and end it.
+    Cancel(StageId),
+    /// Dispatch nothing until `Resume`.
+    Halt(String),
+    /// Lift halts.
+    Resume,
+    /// Let a blocked stage go on with the answer that was written for it.
+    Answer(StageId),
+}
+
+/// Why a command is refused, with the way out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// No such stage.
+    #[error("there is no stage {0} in the queue; `autometta status` lists them")]
+    Unknown(StageId),
+    /// It is in the queue already.
+    #[error("{0} is in the queue already, {1}; `autometta requeue {0}` starts it anew once it has ended")]
+    Known(StageId, String),
+    /// It is not where the command needs it.
+    #[error("{stage} is {word}: {way_out}")]
+    Wrong {
+        /// The stage.
+        stage: StageId,
+        /// What it is.
+        word: String,
+        /// What to do instead.
+        way_out: String,
+    },
+    /// A cap is still reached.
+    #[error("still over its caps, so nothing was lifted: {0}; raise the cap in state/budget.json first")]
+    StillOver(String),
+    /// There is nothing to lift.
+    #[error("the repository is not halted and no family is paused")]
+    NotHalted,
+    /// A dependency is missing or circular.
+    #[error("{0}")]
+    Dependency(String),
+}
+
+/// Carries a command out.
+pub fn operate(state: &State, budget: &Budget, command: Command, now: DateTime<Utc>) -> Result<Step, Refused> {
+    let mut desk = Desk { state: state.clone(), budget: budget.clone(), notes: Vec::new(), now };
+    match command {
+        Command::AddStages(stages) => desk.add(stages)?,
+        Command::Requeue(id) => desk.requeue(&id)?,
+        Command::Skip(id) => desk.skip(&id)?,
+        Command::Cancel(id) => desk.cancel(&id)?,
+        Command::Halt(why) => desk.halt(why),
+        Command::Resume => desk.resume()?,
+        Command::Answer(id) => desk.answer(&id)?,
+    }
+    if desk.state != *state {
+        desk.state.last_tick_at = Some(now);
+    }
+    Ok(Step { state: desk.state, budget: desk.budget, effects: Vec::new(), notes: desk.notes })
+}
+
+struct Desk {
+    state: State,
+    budget: Budget,
+    notes: Vec<Note>,
+    now: DateTime<Utc>,
+}
+
+fn wrong(stage: &Stage, way_out: &str) -> Refused {
+    Refused::Wrong { stage: stage.id.clone(), word: stage.life.word().to_owned(), way_out: way_out.to_owned() }
+}
+
+impl Desk {
+    fn find(&mut self, id: &StageId) -> Result<&mut Stage, Refused> {
+        self.state.stage_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))
+    }
+
+    fn note(&mut self, stage: Option<&StageId>, event: &str, from: Option<String>, to: Option<String>, detail: String) {
+        self.notes.push(Note { stage: stage.cloned(), run: None, event: event.to_owned(), from, to, detail });
+    }
+
+    fn moves(&mut self, id: &StageId, life: Life, event: &str, detail: &str) -> Result<(), Refused> {
+        let stage = self.find(id)?;
+        let from = stage.life.word().to_owned();
+        let to = life.word().to_owned();
+        stage.life = life;
+        self.note(Some(id), event, Some(from), Some(to), detail.to_owned());
+        Ok(())
+    }
+
+    fn add(&mut self, stages: Vec<Stage>) -> Result<(), Refused> {
+        for stage in &stages {
+            if let Some(known) = self.state.stage(&stage.id) {
+                return Err(Refused::Known(stage.id.clone(), known.life.word().to_owned()));
+            }
+        }
+        for stage in stages {
+            let id = stage.id.clone();
+            self.note(Some(&id), "queued", None, Some("pending".to_owned()), stage.card.clone());
+            self.state.stages.push(stage);
+        }
+        if let Some(fault) = dependency_fault(&self.state) {
+            return Err(Refused::Dependency(fault));
+        }
+        Ok(())
+    }
+
+    fn requeue(&mut self, id: &StageId) -> Result<(), Refused> {
+        let stage = self.find(id)?;
+        match &stage.life {
+            Life::Over(over) if over.status == EndStatus::Completed => {
+                return Err(wrong(stage, "its change has landed; write a new card for more work"));
+            }
+            Life::Over(_) => {}
+            Life::Pending(_) => return Err(wrong(stage, "it is in the queue already")),
+            _ => return Err(wrong(stage, "`autometta cancel` stops it first")),
+        }
+        stage.failures = 0;
+        stage.card_sha256 = None;
+        self.moves(id, Life::Pending(Pending::default()), "requeued", "an operator put it back into the queue")
+    }
+
+    fn skip(&mut self, id: &StageId) -> Result<(), Refused> {
+        let now = self.now;
+        let stage = self.find(id)?;
+        match &stage.life {
+            Life::Over(over) if matches!(over.status, EndStatus::Completed | EndStatus::Superseded) => {
+                Err(wrong(stage, "there is nothing to close"))
+            }
+            Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => self.stop(id, Stopping::Skipped),
+            Life::Pending(_) | Life::Landing(_) | Life::Over(_) => {
+                let reason = Some(Reason::new("skipped", "an operator closed it"));
+                let over = Over { status: EndStatus::Superseded, reason, at: now, commit: None, kept: None };
+                self.moves(id, Life::Over(over), "skipped", "an operator closed it")
+            }
+        }
+    }
+
+    fn cancel(&mut self, id: &StageId) -> Result<(), Refused> {
+        let stage = self.find(id)?;
+        match &stage.life {
+            Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => self.stop(id, Stopping::Cancelled),
+            Life::Pending(_) => Err(wrong(stage, "nothing of it runs; `autometta skip` closes it")),
+            Life::Landing(_) => Err(wrong(stage, "it is approved; `autometta skip` closes it without landing it")),
+            Life::Over(_) => Err(wrong(stage, "it has ended already")),
+        }
+    }
+
+    /// Orders the runs of a stage to be stopped; the next tick sees them end. Without runs it ends here.
+    fn stop(&mut self, id: &StageId, why: Stopping) -> Result<(), Refused> {
+        let now = self.now;
+        let stage = self.find(id)?;
+        let mut flights = stage.life.flights_mut();
+        if !flights.is_empty() {
+            for flight in &mut flights {
+                flight.stopping = Some(why);
+            }
+            let word = stage.life.word().to_owned();
+            self.note(Some(id), "stopping", Some(word.clone()), Some(word), "an operator said so".to_owned());
+            return Ok(());
+        }
+        let (status, code) = match why {
+            Stopping::Skipped => (EndStatus::Superseded, "skipped"),
+            Stopping::Cancelled | Stopping::OverTime => (EndStatus::Failed, "cancelled"),
+        };
+        let reason = Some(Reason::new(code, "an operator said so while none of its runs was in flight"));
+        let over = Over { status, reason, at: now, commit: None, kept: None };
+        self.moves(id, Life::Over(over), code, "an operator said so")
+    }
+
+    fn halt(&mut self, why: String) {
+        let detail = if why.is_empty() { "an operator said so; `autometta resume` lifts it".to_owned() } else { why };
+        let halts = vec![Halt { reason: HaltReason::Operator, detail: detail.clone() }];
+        if self.budget.halt(halts, self.now) {
+            self.note(None, "halted", None, None, format!("operator: {detail}"));
+        }
+    }
+
+    /// Lifts everything that a person may lift. A cap on spend that is still reached stays, and is named.
+    fn resume(&mut self) -> Result<(), Refused> {
+        if !self.budget.halted && self.budget.pauses.is_empty() {
+            return Err(Refused::NotHalted);
+        }
+        let mut lifted: Vec<&str> = self.budget.halt_reasons.iter().map(|halt| halt.reason.as_str()).collect();
+        if lifted.contains(&HaltReason::FailureCap.as_str()) {
+            self.budget.consecutive_failures = 0;
+        }
+        let over: Vec<Halt> =
+            self.budget.reached_caps().into_iter().filter(|halt| halt.reason.is_spend_cap()).collect();
+        let latched = |reason: HaltReason| over.iter().any(|halt| halt.reason == reason);
+        let kept: Vec<String> = self
+            .budget
+            .halt_reasons
+            .iter()
+            .filter(|halt| latched(halt.reason))
+            .map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail))
+            .collect();
+        if !kept.is_empty() {
+            return Err(Refused::StillOver(kept.join("; ")));
+        }
+        let pauses: Vec<String> = self.budget.pauses.iter().map(|pause| format!("pause of {}", pause.family)).collect();
+        lifted.extend(pauses.iter().map(String::as_str));
+        let detail = format!("lifted {}", lifted.join(", "));
+        self.budget.halted = false;
+        self.budget.halt_reason = None;
+        self.budget.halt_reasons.clear();
+        self.budget.halted_at = None;
+        self.budget.pauses.clear();
+        self.note(None, "resumed", None, None, detail);
+        Ok(())
+    }
+
+    fn answer(&mut self, id: &StageId) -> Result<(), Refused> {
+        let stage = self.find(id)?;
+        let Life::Over(Over { status: EndStatus::Blocked, kept, .. }) = &stage.life else {
+            return Err(wrong(stage, "only a blocked stage waits for an answer"));
+        };
+        let life = match kept {
+            Some(kept) if kept.awaits == Awaits::Merge => {
+                return Err(wrong(stage, "it waits for its branch to be merged by hand, not for an answer"));
+            }
+            Some(kept) if kept.awaits == Awaits::VerifierAnswer => look_again(stage, kept),
+            Some(kept) => Life::Pending(Pending {
+                not_before: None,
+                reason: None,
+                next: NextRun::Continue(Resume {
+                    base_commit: kept.base_commit.clone(),
+                    start: kept.candidate.commit.clone(),
+                    tree: kept.candidate.tree.clone(),
+                    evidence: Vec::new(),
+                }),
+            }),
+            None => Life::Pending(Pending::default()),
+        };
+        self.moves(id, life, "answered", "an operator answered; it goes on with that")
+    }
+}
+
+/// The verifiers look at the same candidate again; their next runs get new ids from the history.
+fn look_again(stage: &Stage, kept: &Kept) -> Life {
+    let panel = stage.verifiers.len() > 1;
+    let seats = (1..).zip(&stage.verifiers).map(|(number, verifier)| Seat {
+        number: panel.then_some(number),
+        verifier: verifier.clone(),
+        flight: None,
+        not_before: None,
+        vote: None,
+    });
+    let gate = stage.history.iter().rev().find(|past| past.run.role == super::ids::Role::Gate);
+    Life::Verifying(Verifying {
+        work: Work { base_commit: kept.base_commit.clone(), started_at: kept.started_at },
+        candidate: kept.candidate.clone(),
+        gate: gate.map(|past| past.run.clone()),
+        seats: seats.collect(),
+    })
+}
+
+/// A dependency that does not exist, or a circle, printed as a path.
+pub fn dependency_fault(state: &State) -> Option<String> {
+    for stage in &state.stages {
+        for needed in &stage.depends_on {
+            if state.stage(needed).is_none() {
+                return Some(format!("{} depends on {needed}, which is not in the queue; queue it first", stage.id));
+            }
+        }
+    }
+    // Depth first from every stage; the way back to where it began is the circle.
+    for start in &state.stages {
+        let mut path: Vec<&StageId> = vec![&start.id];
+        let mut seen: Vec<&StageId> = Vec::new();
+        if circle(state, start, start, &mut path, &mut seen) {
+            path.push(&start.id);
+            let names: Vec<String> = path.iter().map(ToString::to_string).collect();
+            return Some(format!("these stages depend on each other in a circle: {}", names.join(" → ")));
+        }
+    }
+    None
+}
+
+fn circle<'a>(
+    state: &'a State,
+    start: &'a Stage,
+    at: &'a Stage,
+    path: &mut Vec<&'a StageId>,
+    seen: &mut Vec<&'a StageId>,
+) -> bool {
+    for needed in &at.depends_on {
+        if *needed == start.id {
+            return true;
+        }
+        let Some(next) = state.stage(needed) else { continue };
+        if seen.contains(&&next.id) {
+            continue;
+        }
+        seen.push(&next.id);
+        path.push(&next.id);
+        if circle(state, start, next, path, seen) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+/// A stage as it is queued.
+pub fn queued(card: &super::card::Card, path: String, base_branch: String) -> Stage {
+    let mut claims: Vec<String> = card.path_claims.iter().map(|path| path.as_str().to_owned()).collect();
+    for deliverable in &card.deliverables {
+        let path = deliverable.path.as_str().to_owned();
+        if !claims.contains(&path) {
+            claims.push(path);
+        }
+    }
+    Stage {
+        id: card.stage.clone(),
+        title: card.title.clone(),
+        card: path,
+        card_sha256: None,
+        worker: card.worker.clone(),
+        verifiers: card.verifiers.seats().to_vec(),
+        quorum: card.verifiers.quorum(),
+        base_branch,
+        depends_on: card.depends_on.clone(),
+        path_claims: claims,
+        priority: i64::from(card.priority),
+        attempt: 0,
+        failures: 0,
+        tokens: super::quantity::Tokens(0),
+        cost_usd: super::quantity::MicroUsd(0),
+        history: Vec::new(),
+        chores: Vec::<Chore>::new(),
+        life: Life::Pending(Pending::default()),
+    }
+}

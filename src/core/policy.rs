@@ -1,0 +1,48 @@
+//! Policy as data: how often what is tried again, how many stages run at once, how long a pause may last.
+
+use chrono::TimeDelta;
+use serde::Serialize;
+
+/// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// How often a worker is briefed again after a work failure.
+    pub work_retries: u32,
+    /// How often a seat that returned no verdict is asked again.
+    pub verifier_retries: u32,
+    /// How often a run is tried again that was lost, crashed, or never started.
+    pub infrastructure_retries: u32,
+    /// How often a launch is ordered before the run counts as never started.
+    pub launch_orders: u32,
+    /// How many stages may be in progress at once.
+    pub max_parallel: usize,
+    /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
+    pub deferrals: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            work_retries: 1,
+            verifier_retries: 3,
+            infrastructure_retries: 3,
+            launch_orders: 3,
+            max_parallel: 1,
+            deferrals: 12,
+        }
+    }
+}
+
+impl Policy {
+    /// How long to put a run off after this many deferrals in a row: 1, 2, 4 … minutes, at most 30.
+    pub fn backoff(deferrals: u32) -> TimeDelta {
+        TimeDelta::minutes(1_i64.checked_shl(deferrals).unwrap_or(30).clamp(1, 30))
+    }
+
+    /// How long a limit without a stated reset pauses its family.
+    pub const UNSTATED_PAUSE: TimeDelta = TimeDelta::hours(1);
+    /// The shortest pause: a reset that has just passed is asked again after this.
+    pub const SHORTEST_PAUSE: TimeDelta = TimeDelta::minutes(1);
+    /// The longest pause that a provider's word can cause: the longest window known is a week.
+    pub const LONGEST_PAUSE: TimeDelta = TimeDelta::days(7);
+}

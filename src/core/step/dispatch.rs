@@ -1,0 +1,292 @@
+//! What may start: gates and verifiers of stages under way first, then pending stages in their order.
+//!
+//! Every dispatch passes the same door, `admit`: not while halted, not while its family is paused, and only where
+//! spent + reserved + its own worst case stays within every cap.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use super::turn::Turn;
+use crate::core::budget::{Admission, Budget};
+use crate::core::ids::{Role, StageId};
+use crate::core::observation::{Brief, Placed};
+use crate::core::policy::Policy;
+use crate::core::state::{
+    EndStatus, Flight, Gating, Life, NextRun, Pending, Reason, Reservation, Resume, Stage, Verifying, Work, Working,
+};
+
+/// Why a stage that could go on does not, right now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// The repository is halted.
+    Halted,
+    /// It was put off.
+    NotBefore(DateTime<Utc>),
+    /// A stage that it depends on has not landed.
+    Dependency(StageId, String),
+    /// As many stages are in progress as may be.
+    Parallel(usize),
+    /// A stage in progress claims one of its paths.
+    Claim(StageId, String),
+    /// Its family waits for its provider.
+    Paused(String, DateTime<Utc>),
+    /// What is set aside for runs in flight leaves no room under a cap.
+    Reserved,
+    /// Its card cannot be used.
+    Card(String),
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Halted => out.write_str("the repository is halted"),
+            Self::NotBefore(at) => write!(out, "put off until {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            Self::Dependency(stage, word) => write!(out, "waits for {stage}, which is {word}"),
+            Self::Parallel(most) => write!(out, "waits for its turn ({most} at once)"),
+            Self::Claim(stage, path) => write!(out, "waits for {stage}, which claims {path}"),
+            Self::Paused(family, until) => {
+                write!(out, "{family} is paused until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))
+            }
+            Self::Reserved => out.write_str("waits for runs in flight to settle: spent and reserved reach a cap"),
+            Self::Card(why) => write!(out, "its card cannot be used: {why}"),
+        }
+    }
+}
+
+/// Why a pending stage is held back by what the state and the budget alone can tell; for `dispatch` and for `status`.
+pub fn hold(state: &[Stage], stage: &Stage, budget: &Budget, policy: &Policy, now: DateTime<Utc>) -> Option<Hold> {
+    let Life::Pending(pending) = &stage.life else { return None };
+    if budget.halted {
+        return Some(Hold::Halted);
+    }
+    if let Some(at) = pending.not_before
+        && at > now
+    {
+        return Some(Hold::NotBefore(at));
+    }
+    for needed in &stage.depends_on {
+        match state.iter().find(|other| other.id == *needed) {
+            Some(other) if matches!(&other.life, Life::Over(over) if over.status == EndStatus::Completed) => {}
+            Some(other) => return Some(Hold::Dependency(needed.clone(), other.life.word().to_owned())),
+            None => return Some(Hold::Dependency(needed.clone(), "not queued".to_owned())),
+        }
+    }
+    let mut busy = 0;
+    for other in state.iter().filter(|other| other.id != stage.id && other.life.is_in_progress()) {
+        if !matches!(&other.life, Life::Landing(landing) if landing.waiting.is_some()) {
+            busy += 1;
+        }
+        if let Some(path) = common_claim(stage, other) {
+            return Some(Hold::Claim(other.id.clone(), path));
+        }
+    }
+    (busy >= policy.max_parallel).then_some(Hold::Parallel(policy.max_parallel))
+}
+
+/// A path that both stages claim: the same path, or a folder of one above a path of the other.
+fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
+    let above = |folder: &str, path: &str| {
+        let folder = folder.trim_end_matches('/');
+        path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    };
+    one.path_claims
+        .iter()
+        .find(|mine| {
+            let mine = mine.trim_end_matches('/');
+            other.path_claims.iter().any(|theirs| above(theirs, mine) || above(mine, theirs.trim_end_matches('/')))
+        })
+        .cloned()
+}
+
+/// Starts what may start; at most one dispatch a stage.
+pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
+    for stage in stages.iter_mut() {
+        match &stage.life {
+            Life::Gating(gating) if gating.flight.is_none() => start_gate(turn, stage),
+            Life::Verifying(_) => start_seats(turn, stage),
+            _ => {}
+        }
+    }
+    for index in order(stages) {
+        if let Some(held) = hold(stages, &stages[index], &turn.budget, turn.policy, turn.now) {
+            if matches!(held, Hold::Halted) {
+                break;
+            }
+            continue;
+        }
+        start_worker(turn, &mut stages[index]);
+    }
+}
+
+/// Pending stages in the order in which they go: begun ones first, then by priority, then as queued.
+fn order(stages: &[Stage]) -> Vec<usize> {
+    let mut pending: Vec<usize> =
+        (0..stages.len()).filter(|index| matches!(stages[*index].life, Life::Pending(_))).collect();
+    let begun = |stage: &Stage| !matches!(&stage.life, Life::Pending(Pending { next: NextRun::Fresh, .. }));
+    pending.sort_by_key(|index| (!begun(&stages[*index]), stages[*index].priority, *index));
+    pending
+}
+
+/// The door. Says no by `None`; latches a halt where a cap is reached.
+fn admit(turn: &mut Turn, ask: &Reservation) -> Option<()> {
+    if turn.budget.halted {
+        return None;
+    }
+    match turn.budget.admits(ask) {
+        Admission::Fits => {
+            turn.budget.reserve(ask);
+            Some(())
+        }
+        Admission::Later(_) => None,
+        Admission::Over(over) => {
+            turn.halt(over);
+            None
+        }
+    }
+}
+
+fn paused(turn: &Turn, placed: &Placed) -> bool {
+    turn.budget.paused(&placed.family, turn.now).is_some()
+}
+
+fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Box<Brief>, String>> {
+    turn.seen.briefs.get(&stage.id).cloned()
+}
+
+fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {
+    Flight {
+        run,
+        identity: placed.map(|placed| placed.identity.clone()),
+        family: placed.map(|placed| placed.family.clone()),
+        reserved,
+        dispatched_at: turn.now,
+        launches: 1,
+        stopping: None,
+    }
+}
+
+fn put_off(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    at.is_some_and(|at| at > now)
+}
+
+fn start_gate(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Gating(gating) = stage.life.clone() else { return };
+    let Some(Ok(brief)) = brief(turn, stage) else { return };
+    if put_off(gating.not_before, turn.now) {
+        return;
+    }
+    let caps = brief.gate_caps.unwrap_or_default();
+    if admit(turn, &caps).is_none() {
+        return;
+    }
+    let flight = flight(turn, stage.next_run(Role::Gate, None), None, caps);
+    turn.launch(&flight.run);
+    turn.note(&stage.id, Some(&flight.run), "dispatched", format!("gate on tree {}", gating.candidate.tree));
+    stage.life = Life::Gating(Gating { flight: Some(flight), not_before: None, ..gating });
+}
+
+/// The seats of a panel are one dispatch: all that are to be asked, or none.
+fn start_seats(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Verifying(verifying) = stage.life.clone() else { return };
+    let Some(Ok(brief)) = brief(turn, stage) else { return };
+    let open: Vec<usize> = (0..verifying.seats.len())
+        .filter(|index| {
+            let seat = &verifying.seats[*index];
+            seat.flight.is_none() && seat.vote.is_none() && !put_off(seat.not_before, turn.now)
+        })
+        .collect();
+    let mut asked = Vec::new();
+    let mut total = Reservation::default();
+    for index in open {
+        let verifier = &verifying.seats[index].verifier;
+        let at = brief.verifiers.iter().position(|placed| placed.identity == *verifier);
+        let Some((placed, caps)) = at.and_then(|at| Some((&brief.verifiers[at], brief.verifier_caps.get(at)?))) else {
+            return;
+        };
+        let same_family = placed.family == brief.worker.family && brief.card.same_family.is_none();
+        if paused(turn, placed) || same_family {
+            continue;
+        }
+        total.tokens += caps.tokens;
+        total.cost_usd += caps.cost_usd;
+        total.seconds += caps.seconds;
+        asked.push((index, placed.clone(), *caps));
+    }
+    if asked.is_empty() || admit(turn, &total).is_none() {
+        return;
+    }
+    let mut seats = verifying.seats.clone();
+    for (index, placed, caps) in asked {
+        let flight = flight(turn, stage.next_run(Role::Verifier, seats[index].number), Some(&placed), caps);
+        turn.launch(&flight.run);
+        let detail = format!("{} ({}) on tree {}", placed.identity.name(), placed.family, verifying.candidate.tree);
+        turn.note(&stage.id, Some(&flight.run), "dispatched", detail);
+        seats[index].flight = Some(flight);
+        seats[index].not_before = None;
+    }
+    stage.life = Life::Verifying(Verifying { seats, ..verifying });
+}
+
+/// Starts a pending stage's worker.
+fn start_worker(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Pending(pending) = stage.life.clone() else { return };
+    let brief = match brief(turn, stage) {
+        None => return,
+        Some(Ok(brief)) => brief,
+        Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("card-unusable", why)),
+    };
+    if let Some(verifier) = brief.same_family() {
+        let detail = format!(
+            "worker and verifier {} are both of family {}; name another verifier or a `Same family:` rationale",
+            verifier.identity.name(),
+            verifier.family
+        );
+        return step_over(turn, stage, pending, Reason::new("same-family", detail));
+    }
+    if paused(turn, &brief.worker) {
+        return;
+    }
+    let resume: Option<Resume> = match &pending.next {
+        NextRun::Fresh => None,
+        NextRun::Again { from } => from.clone(),
+        NextRun::Continue(resume) => Some(resume.clone()),
+    };
+    let base_commit = match (&resume, turn.seen.tips.get(&stage.base_branch)) {
+        (Some(resume), _) => resume.base_commit.clone(),
+        (None, Some(Some(tip))) => tip.clone(),
+        (None, Some(None)) => {
+            let detail = format!("the base branch {} does not exist or has no commit", stage.base_branch);
+            return step_over(turn, stage, pending, Reason::new("no-base", detail));
+        }
+        (None, None) => return,
+    };
+    if admit(turn, &brief.worker_caps).is_none() {
+        return;
+    }
+    if stage.attempt == 0 || !matches!(pending.next, NextRun::Again { .. }) {
+        stage.attempt += 1;
+    }
+    if matches!(pending.next, NextRun::Fresh) || stage.card_sha256.is_none() {
+        stage.card_sha256 = Some(brief.card_sha256.clone());
+        stage.title.clone_from(&brief.card.title);
+        stage.worker = brief.worker.identity.clone();
+        stage.verifiers = brief.verifiers.iter().map(|placed| placed.identity.clone()).collect();
+        stage.quorum = brief.card.verifiers.quorum();
+    }
+    let flight = flight(turn, stage.next_run(Role::Worker, None), Some(&brief.worker), brief.worker_caps);
+    let run = flight.run.clone();
+    turn.launch(&run);
+    let detail =
+        format!("{} ({}) on {} at {base_commit}", brief.worker.identity.name(), brief.worker.family, stage.base_branch);
+    let work = Work { base_commit, started_at: turn.now };
+    turn.moves(stage, Life::Working(Working { work, resume, flight }), Some(&run), "dispatched", detail);
+}
+
+/// Leaves a stage where it is, with its reason shown once; what does not depend on it goes on.
+fn step_over(turn: &mut Turn, stage: &mut Stage, pending: Pending, reason: Reason) {
+    if pending.reason.as_ref() != Some(&reason) {
+        turn.note(&stage.id, None, &reason.code, reason.detail.clone());
+        stage.life = Life::Pending(Pending { reason: Some(reason), ..pending });
+    }
+}

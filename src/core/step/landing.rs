@@ -1,0 +1,108 @@
+//! A stage that moves onto its base branch.
+
+use super::turn::{Turn, add_chore, keep};
+use super::verifying;
+use super::working::{list, nothing_to_land};
+use crate::core::observation::LandingSighting;
+use crate::core::state::{Awaits, Candidate, Chore, EndStatus, Gating, Landing, Life, Over, Reason, Stage, Work};
+
+/// Moves a stage that is landing.
+pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Landing(landing) = stage.life.clone() else { return };
+    let Some(sighting) = turn.seen.landings.get(&stage.id).cloned() else { return };
+    match sighting {
+        LandingSighting::Ready => try_now(turn, stage),
+        LandingSighting::Landed(commit) => {
+            let over = Over {
+                status: EndStatus::Completed,
+                reason: None,
+                at: turn.now,
+                commit: Some(commit.clone()),
+                kept: None,
+            };
+            let detail = format!("{commit} on {}", stage.base_branch);
+            turn.moves(stage, Life::Over(over), Some(&landing.candidate.run), "landed", detail);
+            turn.budget.consecutive_failures = 0;
+            add_chore(stage, Chore::DropRunBranch);
+        }
+        LandingSighting::Rebased { tip, candidate } => rebased(turn, stage, landing, tip, candidate),
+        LandingSighting::Overlap { tip, paths } => {
+            let detail = format!(
+                "{} moved to {tip} and changes {} as well; merge or cherry-pick autometta/{} by hand, and the stage closes itself",
+                stage.base_branch,
+                list(&paths),
+                stage.id
+            );
+            Turn::keep_work(stage, &landing.candidate);
+            let mut kept = keep(&landing.work, landing.candidate.clone(), Awaits::Merge);
+            kept.seen_tip = Some(tip);
+            let run = landing.candidate.run.clone();
+            turn.end(stage, EndStatus::Blocked, Reason::new("integration", detail), Some(kept), Some(&run));
+        }
+        LandingSighting::Dirty(paths) => {
+            let detail = format!(
+                "{} is checked out with local edits in {}; it lands by itself once they are committed or gone",
+                stage.base_branch,
+                list(&paths)
+            );
+            wait(turn, stage, Reason::new("local-edits", detail));
+        }
+        LandingSighting::Busy(why) => wait(turn, stage, Reason::new("checkout-busy", why)),
+        LandingSighting::NoBase => {
+            let detail = format!("the branch {} does not exist; it lands by itself once it does", stage.base_branch);
+            wait(turn, stage, Reason::new("no-base", detail));
+        }
+        LandingSighting::Failed(why) => wait(turn, stage, Reason::new("git-failed", why)),
+    }
+}
+
+/// Orders the landing now, where nothing is in its way.
+pub(super) fn try_now(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Landing(landing) = &mut stage.life else { return };
+    let base_tree_is_same = landing.candidate.commit == landing.work.base_commit;
+    if base_tree_is_same {
+        return nothing_to_land(turn, stage);
+    }
+    if landing.committer.is_none() {
+        landing.committer.clone_from(&turn.seen.committer);
+    }
+    if landing.committer.is_none() {
+        let detail = "git knows no name and address to commit with: set `git config user.name` and `user.email`";
+        return wait(turn, stage, Reason::new("no-committer", detail));
+    }
+    turn.land(stage);
+}
+
+/// The base moved and the change was put on top of it: only a tree that passed the gates may land.
+fn rebased(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    landing: Landing,
+    tip: crate::core::ids::CommitId,
+    candidate: Candidate,
+) {
+    let detail = format!(
+        "{} moved from {} to {tip}; the change is on top of it now",
+        stage.base_branch, landing.work.base_commit
+    );
+    let run = candidate.run.clone();
+    let work = Work { base_commit: tip, started_at: landing.work.started_at };
+    stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
+    add_chore(stage, Chore::PointRunBranch { commit: candidate.commit.clone() });
+    if verifying::has_gates(turn, stage) {
+        let gating = Gating { work, candidate, approval: Some(landing.approval), flight: None, not_before: None };
+        turn.moves(stage, Life::Gating(gating), Some(&run), "rebased", detail);
+    } else {
+        // Without gates only the verifiers can judge the merged tree.
+        verifying::to_the_verifiers(turn, stage, work, candidate, None, &run, &detail);
+    }
+}
+
+/// Records what a landing waits for, once.
+fn wait(turn: &mut Turn, stage: &mut Stage, reason: Reason) {
+    let Life::Landing(landing) = &mut stage.life else { return };
+    if landing.waiting.as_ref() != Some(&reason) {
+        landing.waiting = Some(reason.clone());
+        turn.note(&stage.id, None, &reason.code, reason.detail);
+    }
+}

@@ -1,0 +1,266 @@
+//! What one step carries with it: the budget as it becomes, the effects and notes so far, and the moves that every
+//! phase shares.
+
+use chrono::{DateTime, Utc};
+
+use super::{Effect, Note, Step};
+use crate::core::budget::{Budget, Halt, HaltReason};
+use crate::core::exit::{EndedBy, Usage};
+use crate::core::ids::{Role, RunId, StageId};
+use crate::core::observation::{Captured, Observation};
+use crate::core::policy::Policy;
+use crate::core::quantity::Seconds;
+use crate::core::state::{
+    Candidate, Chore, EndStatus, Flight, Kept, Life, NextRun, Over, PastRun, Pending, Reason, Resume, RunOutcome,
+    Stage, State, Work,
+};
+
+/// One step under way.
+pub(super) struct Turn<'a> {
+    pub(super) budget: Budget,
+    pub(super) seen: &'a Observation,
+    pub(super) policy: &'a Policy,
+    pub(super) now: DateTime<Utc>,
+    stops: Vec<Effect>,
+    lands: Vec<Effect>,
+    launches: Vec<Effect>,
+    notes: Vec<Note>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(budget: Budget, seen: &'a Observation, policy: &'a Policy, now: DateTime<Utc>) -> Self {
+        Self {
+            budget,
+            seen,
+            policy,
+            now,
+            stops: Vec::new(),
+            lands: Vec::new(),
+            launches: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Closes the step: counts the tick when it did work, and puts the effects into the order in which they are safe:
+    /// what must stop, what must be kept or cleared, what lands, what starts.
+    pub(super) fn finish(mut self, before: &State, mut state: State) -> Step {
+        if !self.notes.is_empty() {
+            self.budget.clock_ticks_used += 1;
+        }
+        if state != *before {
+            state.last_tick_at = Some(self.now);
+        }
+        let mut effects = self.stops;
+        for stage in &state.stages {
+            let (clear, keep): (Vec<_>, Vec<_>) =
+                stage.chores.iter().cloned().partition(|chore| matches!(chore, Chore::Clear { .. }));
+            let chores = keep.into_iter().chain(clear);
+            effects.extend(chores.map(|chore| Effect::Chore { stage: stage.id.clone(), chore }));
+        }
+        effects.extend(self.lands);
+        effects.extend(self.launches);
+        Step { state, budget: self.budget, effects, notes: self.notes }
+    }
+
+    pub(super) fn stop(&mut self, effect: Effect) {
+        self.stops.push(effect);
+    }
+
+    pub(super) fn land(&mut self, stage: &Stage) {
+        self.lands.push(Effect::Land { stage: stage.id.clone() });
+    }
+
+    pub(super) fn launch(&mut self, run: &RunId) {
+        self.launches.push(Effect::Launch { run: run.clone() });
+    }
+
+    /// Notes something about a stage that stays where it is.
+    pub(super) fn note(&mut self, stage: &StageId, run: Option<&RunId>, event: &str, detail: impl Into<String>) {
+        self.notes.push(Note {
+            stage: Some(stage.clone()),
+            run: run.cloned(),
+            event: event.to_owned(),
+            from: None,
+            to: None,
+            detail: detail.into(),
+        });
+    }
+
+    /// Moves a stage and notes the move.
+    pub(super) fn moves(
+        &mut self,
+        stage: &mut Stage,
+        life: Life,
+        run: Option<&RunId>,
+        event: &str,
+        detail: impl Into<String>,
+    ) {
+        let from = stage.life.word().to_owned();
+        stage.life = life;
+        self.notes.push(Note {
+            stage: Some(stage.id.clone()),
+            run: run.cloned(),
+            event: event.to_owned(),
+            from: Some(from),
+            to: Some(stage.life.word().to_owned()),
+            detail: detail.into(),
+        });
+    }
+
+    /// Latches a halt, and notes it when it is news.
+    pub(super) fn halt(&mut self, halts: Vec<Halt>) {
+        let words: Vec<String> =
+            halts.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
+        if self.budget.halt(halts, self.now) {
+            self.notes.push(Note {
+                stage: None,
+                run: None,
+                event: "halted".to_owned(),
+                from: None,
+                to: None,
+                detail: words.join("; "),
+            });
+        }
+    }
+
+    /// Pauses that are over are forgotten.
+    pub(super) fn end_pauses(&mut self) {
+        let now = self.now;
+        let (over, on): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.budget.pauses).into_iter().partition(|p| p.until <= now);
+        self.budget.pauses = on;
+        for pause in over {
+            self.notes.push(Note {
+                stage: None,
+                run: None,
+                event: "pause-ended".to_owned(),
+                from: None,
+                to: None,
+                detail: format!("{} may be asked again", pause.family),
+            });
+        }
+    }
+
+    pub(super) fn drop_done_chores(&mut self, stage: &mut Stage) {
+        if let Some(done) = self.seen.done.get(&stage.id) {
+            stage.chores.retain(|chore| !done.contains(chore));
+        }
+    }
+
+    /// Takes a run out of flight: turns its reservation into spend and writes its line of history. The one place where
+    /// a run is charged.
+    pub(super) fn settle(
+        &mut self,
+        stage: &mut Stage,
+        flight: &Flight,
+        outcome: RunOutcome,
+        ended_by: Option<EndedBy>,
+        usage: &Usage,
+        elapsed: Seconds,
+    ) {
+        let charge = self.budget.settle(&flight.reserved, usage, elapsed);
+        stage.tokens += charge.tokens;
+        stage.cost_usd += charge.cost_usd;
+        stage.history.push(PastRun {
+            run: flight.run.clone(),
+            identity: flight.identity.clone(),
+            outcome,
+            ended_by,
+            at: self.now,
+            tokens: charge.tokens,
+            cost_usd: charge.cost_usd,
+            seconds: elapsed,
+            usage_unknown: charge.unknown,
+        });
+    }
+
+    /// Ends a stage.
+    pub(super) fn end(
+        &mut self,
+        stage: &mut Stage,
+        status: EndStatus,
+        reason: Reason,
+        kept: Option<Kept>,
+        run: Option<&RunId>,
+    ) {
+        if status.is_failure() {
+            self.budget.consecutive_failures += 1;
+        }
+        let (event, detail) = (reason.code.clone(), reason.detail.clone());
+        let over = Over { status, reason: Some(reason), at: self.now, commit: None, kept };
+        self.moves(stage, Life::Over(over), run, &event, detail);
+        if status.is_failure()
+            && let Some(cap) = self.budget.consecutive_failure_cap
+            && cap > 0
+            && self.budget.consecutive_failures >= cap
+        {
+            let detail = format!(
+                "{} stages in a row failed, the cap is {cap}; look at `autometta status`, then `autometta resume`",
+                self.budget.consecutive_failures
+            );
+            self.halt(vec![Halt { reason: HaltReason::FailureCap, detail }]);
+        }
+    }
+
+    /// A work failure: the worker is briefed again with the evidence while the policy allows it, else the stage ends.
+    pub(super) fn work_failure(&mut self, stage: &mut Stage, failure: WorkFailure) {
+        let WorkFailure { status, reason, work, candidate, evidence, run } = failure;
+        stage.failures += 1;
+        Self::keep_work(stage, &candidate);
+        if stage.failures <= self.policy.work_retries {
+            let resume =
+                Resume { base_commit: work.base_commit, start: candidate.commit, tree: candidate.tree, evidence };
+            let event = reason.code.clone();
+            let detail = reason.detail.clone();
+            let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };
+            self.moves(stage, Life::Pending(pending), Some(&run), &event, detail);
+        } else {
+            let kept = keep(&work, candidate, crate::core::state::Awaits::Nothing);
+            self.end(stage, status, reason, Some(kept), Some(&run));
+        }
+    }
+
+    /// Orders a branch for work that will not land.
+    pub(super) fn keep_work(stage: &mut Stage, candidate: &Candidate) {
+        let mut branch = format!("wip/{}-attempt-{}", stage.id, candidate.run.attempt);
+        if candidate.run.retry > 0 {
+            branch = format!("{branch}-r{}", candidate.run.retry);
+        }
+        add_chore(stage, Chore::KeepWork { branch, commit: candidate.commit.clone() });
+    }
+
+    /// Keeps what a run that failed has left, where it left anything new.
+    pub(super) fn keep_capture(stage: &mut Stage, captured: &Captured, resume: Option<&Resume>) {
+        let new = resume.map_or(!captured.changed.is_empty(), |resume| resume.tree != captured.candidate.tree);
+        if new {
+            Self::keep_work(stage, &captured.candidate);
+        }
+    }
+
+    /// Whether a run of this role and seat may be tried again after an infrastructure failure.
+    pub(super) fn may_retry(&self, stage: &Stage, role: Role, seat: Option<u32>) -> bool {
+        stage.infrastructure_failures(role, seat) <= self.policy.infrastructure_retries
+    }
+}
+
+/// A work failure with all that goes into the next brief.
+pub(super) struct WorkFailure {
+    pub(super) status: EndStatus,
+    pub(super) reason: Reason,
+    pub(super) work: Work,
+    pub(super) candidate: Candidate,
+    pub(super) evidence: Vec<RunId>,
+    pub(super) run: RunId,
+}
+
+/// Orders a chore once.
+pub(super) fn add_chore(stage: &mut Stage, chore: Chore) {
+    if !stage.chores.contains(&chore) {
+        stage.chores.push(chore);
+    }
+}
+
+/// Work that an ended stage leaves.
+pub(super) fn keep(work: &Work, candidate: Candidate, awaits: crate::core::state::Awaits) -> Kept {
+    Kept { base_commit: work.base_commit.clone(), candidate, started_at: work.started_at, awaits, seen_tip: None }
+}

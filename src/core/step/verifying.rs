@@ -1,0 +1,459 @@
+//! A candidate under judgement: first its gates, then its seats.
+
+use super::refusal::{self, PutOff};
+use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started};
+use super::turn::{Turn, WorkFailure, add_chore, keep};
+use super::working::{how_it_ended, over_cap};
+use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
+use crate::core::ids::{Role, RunId};
+use crate::core::observation::{Ended, Product, Returned};
+use crate::core::quorum::{self, Outcome, Vote};
+use crate::core::state::{
+    Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Landing, Life, PastRun, Reason, RunOutcome,
+    Said, Seat, Stage, Stopping, Verifying, Work,
+};
+use crate::core::verdict::{Judgement, Verdict, commit_headline};
+
+/// Signals that come from outside a command: a kill, or the machine being short of memory.
+const KILLED: [i32; 2] = [9, 15];
+
+/// A candidate was handed in: to the gates, or to the verifiers where there is nothing to run.
+pub(super) fn begin(turn: &mut Turn, stage: &mut Stage, work: Work, candidate: Candidate, run: &RunId) {
+    let detail = format!("candidate {} with tree {}", candidate.commit, candidate.tree);
+    if has_gates(turn, stage) {
+        let gating = Gating { work, candidate, approval: None, flight: None, not_before: None };
+        turn.moves(stage, Life::Gating(gating), Some(run), "handed-in", detail);
+    } else {
+        to_the_verifiers(turn, stage, work, candidate, None, run, &detail);
+    }
+}
+
+/// A card that cannot be read right now has gates: nothing is skipped for want of knowledge.
+pub(super) fn has_gates(turn: &Turn, stage: &Stage) -> bool {
+    match turn.seen.briefs.get(&stage.id) {
+        Some(Ok(brief)) => brief.gate_caps.is_some(),
+        Some(Err(_)) | None => true,
+    }
+}
+
+/// Opens the seats.
+pub(super) fn to_the_verifiers(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    work: Work,
+    candidate: Candidate,
+    gate: Option<RunId>,
+    run: &RunId,
+    detail: &str,
+) {
+    let panel = stage.verifiers.len() > 1;
+    let seats = (1..).zip(&stage.verifiers).map(|(number, verifier)| Seat {
+        number: panel.then_some(number),
+        verifier: verifier.clone(),
+        flight: None,
+        not_before: None,
+        vote: None,
+    });
+    let verifying = Verifying { work, candidate, gate, seats: seats.collect() };
+    turn.moves(stage, Life::Verifying(verifying), Some(run), "to-verify", detail);
+}
+
+/// Moves a stage whose gates run.
+pub(super) fn advance_gate(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Gating(gating) = stage.life.clone() else { return };
+    let Some(mut flight) = gating.flight.clone() else { return };
+    let look = look(turn, &stage.id, &mut flight);
+    if let Life::Gating(current) = &mut stage.life {
+        current.flight = Some(flight.clone());
+    }
+    match look {
+        Look::Nothing => {}
+        Look::NeverStarted => {
+            settle_never_started(turn, stage, &flight);
+            gate_again(turn, stage, &gating, &flight, "never-started", "the gate's supervisor did not start");
+        }
+        Look::Lost(lost) => {
+            settle_lost(turn, stage, &flight, &lost);
+            gate_again(turn, stage, &gating, &flight, "lost", &lost.detail);
+        }
+        Look::Ended(ended) => gate_ended(turn, stage, gating, &flight, &ended.record),
+    }
+}
+
+fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flight, record: &ExitRecord) {
+    let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
+        turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
+        add_chore(stage, Chore::Clear { run: flight.run.clone() });
+    };
+    if flight.stopping.is_some() || record.ended_by == EndedBy::Cancelled {
+        settle(turn, stage, RunOutcome::Cancelled);
+        Turn::keep_work(stage, &gating.candidate);
+        return end_stopped(turn, stage, flight.stopping.unwrap_or(Stopping::Cancelled), &flight.run);
+    }
+    if let Some(refusal) = &record.provider.refusal {
+        settle(turn, stage, RunOutcome::Refused);
+        match refusal::put_off(turn, stage, flight, refusal, record.provider.resets_at) {
+            PutOff::Until { not_before, reason } => {
+                turn.note(&stage.id, Some(&flight.run), &reason.code, reason.detail);
+                stage.life = Life::Gating(Gating { flight: None, not_before, ..gating });
+            }
+            PutOff::Never(status, reason) => {
+                Turn::keep_work(stage, &gating.candidate);
+                turn.end(stage, status, reason, None, Some(&flight.run));
+            }
+        }
+        return;
+    }
+    let failure = gate_failure(record);
+    match failure {
+        GateEnd::Passed => {
+            settle(turn, stage, RunOutcome::Done);
+            gate_passed(turn, stage, gating, flight);
+        }
+        GateEnd::Failed(detail) => {
+            settle(turn, stage, RunOutcome::Failed);
+            let failure = WorkFailure {
+                status: EndStatus::VerifierFailed,
+                reason: Reason::new("gate-failed", detail),
+                work: gating.work,
+                candidate: gating.candidate,
+                evidence: vec![flight.run.clone()],
+                run: flight.run.clone(),
+            };
+            turn.work_failure(stage, failure);
+        }
+        GateEnd::Broken(detail) => {
+            settle(turn, stage, RunOutcome::Crashed);
+            gate_again(turn, stage, &gating, flight, "gate-broken", &detail);
+        }
+    }
+}
+
+enum GateEnd {
+    Passed,
+    Failed(String),
+    Broken(String),
+}
+
+/// What a gate's record says. It passed only where every command ran and exited 0.
+fn gate_failure(record: &ExitRecord) -> GateEnd {
+    if let Some(cap) = over_cap(record) {
+        return GateEnd::Failed(format!("the gate as a whole was stopped: {}", cap.detail));
+    }
+    for gate in &record.gates {
+        if gate.timed_out {
+            let after = gate.elapsed_seconds;
+            return GateEnd::Failed(format!(
+                "{} (`{}`) timed out after {after:.0}s\n{}",
+                gate.name, gate.command, gate.output_tail
+            ));
+        }
+        match gate.exit {
+            ProcessEnd::Code(0) => {}
+            ProcessEnd::Signal(signal) if KILLED.contains(&signal) => {
+                return GateEnd::Broken(format!("{} was killed by signal {signal} from outside", gate.name));
+            }
+            ProcessEnd::Code(code) => {
+                return GateEnd::Failed(format!(
+                    "{} (`{}`) exited {code}\n{}",
+                    gate.name, gate.command, gate.output_tail
+                ));
+            }
+            ProcessEnd::Signal(signal) => {
+                return GateEnd::Failed(format!(
+                    "{} (`{}`) died of signal {signal}\n{}",
+                    gate.name, gate.command, gate.output_tail
+                ));
+            }
+            ProcessEnd::None => return GateEnd::Broken(format!("{} could not be started", gate.name)),
+        }
+    }
+    if record.gates.is_empty() || record.exit != ProcessEnd::Code(0) {
+        return GateEnd::Broken(format!("the gate left no complete record: {}", how_it_ended(record)));
+    }
+    GateEnd::Passed
+}
+
+fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flight) {
+    let Gating { work, candidate, approval, .. } = gating;
+    match approval {
+        None => {
+            to_the_verifiers(turn, stage, work, candidate, Some(flight.run.clone()), &flight.run, "every gate passed");
+        }
+        Some(approval) => {
+            let approval = Approval { tree: candidate.tree.clone(), gate: Some(flight.run.clone()), ..approval };
+            to_land(turn, stage, work, candidate, approval, &flight.run, "every gate passed on the merged tree");
+        }
+    }
+}
+
+fn gate_again(turn: &mut Turn, stage: &mut Stage, gating: &Gating, flight: &Flight, code: &str, detail: &str) {
+    if let Some(why) = flight.stopping {
+        Turn::keep_work(stage, &gating.candidate);
+        return end_stopped(turn, stage, why, &flight.run);
+    }
+    if turn.may_retry(stage, Role::Gate, None) {
+        turn.note(&stage.id, Some(&flight.run), code, detail);
+        stage.life = Life::Gating(Gating { flight: None, ..gating.clone() });
+    } else {
+        Turn::keep_work(stage, &gating.candidate);
+        let kept = keep(&gating.work, gating.candidate.clone(), Awaits::Nothing);
+        let tries = stage.infrastructure_failures(Role::Gate, None);
+        let reason = Reason::new(code, format!("{detail}; that was try {tries}, and the policy allows no more"));
+        turn.end(stage, EndStatus::Stalled, reason, Some(kept), Some(&flight.run));
+    }
+}
+
+/// Moves a stage whose verifiers run. Every seat is heard before the panel decides.
+pub(super) fn advance_seats(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Verifying(mut verifying) = stage.life.clone() else { return };
+    let mut stopped = None;
+    for index in 0..verifying.seats.len() {
+        let Some(mut flight) = verifying.seats[index].flight.clone() else { continue };
+        let look = look(turn, &stage.id, &mut flight);
+        verifying.seats[index].flight = Some(flight.clone());
+        let ended = !matches!(look, Look::Nothing);
+        let seat = &mut verifying.seats[index];
+        match look {
+            Look::Nothing => {}
+            Look::NeverStarted => {
+                settle_never_started(turn, stage, &flight);
+                seat_again(turn, stage, seat, &flight, "its supervisor did not start");
+            }
+            Look::Lost(lost) => {
+                settle_lost(turn, stage, &flight, &lost);
+                seat_again(turn, stage, seat, &flight, &lost.detail);
+            }
+            Look::Ended(ended) => {
+                if let Some((status, reason)) = seat_ended(turn, stage, seat, &flight, &ended) {
+                    stopped = Some((status, reason, flight.run.clone()));
+                }
+            }
+        }
+        if ended && let Some(why) = flight.stopping {
+            verifying.seats[index].vote = None;
+            verifying.seats[index].flight = None;
+            if verifying.seats.iter().all(|seat| seat.flight.is_none()) {
+                Turn::keep_work(stage, &verifying.candidate);
+                return end_stopped(turn, stage, why, &flight.run);
+            }
+        }
+    }
+    stage.life = Life::Verifying(verifying.clone());
+    if let Some((status, reason, run)) = stopped
+        && verifying.seats.iter().all(|seat| seat.flight.is_none())
+    {
+        Turn::keep_work(stage, &verifying.candidate);
+        return turn.end(stage, status, reason, None, Some(&run));
+    }
+    // Every seat is heard once before anything is decided; a seat that returned no verdict is asked again only where
+    // its vote could still decide.
+    let heard = |seat: &Seat| {
+        let run = |past: &PastRun| past.run.role == Role::Verifier && past.run.seat == seat.number;
+        seat.vote.is_some()
+            || (seat.flight.is_none()
+                && stage.history.iter().any(|past| {
+                    past.run.attempt == stage.attempt && run(past) && past.outcome == RunOutcome::NoVerdict
+                }))
+    };
+    if verifying.seats.iter().all(heard) {
+        decide(turn, stage, verifying);
+    }
+}
+
+/// A seat's run has ended with a record: a vote, a reason to ask again, or an end for the stage.
+fn seat_ended(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    seat: &mut Seat,
+    flight: &Flight,
+    ended: &Ended,
+) -> Option<(EndStatus, Reason)> {
+    let record = &ended.record;
+    let Product::Verifier { verdict } = &ended.product else { return None };
+    let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
+        turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
+        add_chore(stage, Chore::Clear { run: flight.run.clone() });
+    };
+    if flight.stopping.is_some() || record.ended_by == EndedBy::Cancelled {
+        settle(turn, stage, RunOutcome::Cancelled);
+        if flight.stopping.is_none() {
+            seat_again(turn, stage, seat, flight, "its run was stopped from outside");
+        }
+        return None;
+    }
+    if let Some(refusal) = &record.provider.refusal {
+        settle(turn, stage, RunOutcome::Refused);
+        seat.flight = None;
+        match refusal::put_off(turn, stage, flight, refusal, record.provider.resets_at) {
+            PutOff::Until { not_before, reason } => {
+                turn.note(&stage.id, Some(&flight.run), &reason.code, reason.detail);
+                seat.not_before = not_before;
+                return None;
+            }
+            PutOff::Never(status, reason) => return Some((status, reason)),
+        }
+    }
+    if let Returned::Usable(verdict) = verdict
+        && record.ended_by == EndedBy::Exit
+    {
+        settle(turn, stage, RunOutcome::Done);
+        add_chore(stage, Chore::Publish { run: flight.run.clone() });
+        vote(turn, stage, seat, flight, verdict);
+        return None;
+    }
+    let why = match (over_cap(record), verdict) {
+        (Some(cap), _) => cap.detail,
+        (None, Returned::Unusable(why)) => why.clone(),
+        (None, _) => format!("{} without a verdict", how_it_ended(record)),
+    };
+    let outcome = match record.exit {
+        ProcessEnd::Signal(_) | ProcessEnd::None if record.ended_by == EndedBy::Exit => RunOutcome::Crashed,
+        _ => RunOutcome::NoVerdict,
+    };
+    settle(turn, stage, outcome);
+    seat_again(turn, stage, seat, flight, &why);
+    None
+}
+
+fn vote(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, verdict: &Verdict) {
+    let said = match verdict.judged() {
+        Judgement::Pass => Said::Pass,
+        Judgement::Fail => Said::Fail,
+        Judgement::Blocked => Said::Blocked,
+    };
+    let words = verdict.headline.clone();
+    turn.note(&stage.id, Some(&flight.run), "voted", format!("{} says {}: {words}", seat.verifier.name(), word(said)));
+    seat.vote = Some(Ballot { run: flight.run.clone(), said, words });
+    seat.flight = None;
+}
+
+fn word(said: Said) -> &'static str {
+    match said {
+        Said::Pass => "PASS",
+        Said::Fail => "FAIL",
+        Said::Blocked => "BLOCKED",
+        Said::Nothing => "nothing",
+    }
+}
+
+/// Asks a seat again while the policy allows it, else records that it has no vote.
+fn seat_again(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, why: &str) {
+    seat.flight = None;
+    if flight.stopping.is_some() {
+        return;
+    }
+    let same = |past: &&PastRun| {
+        past.run.attempt == flight.run.attempt && past.run.role == Role::Verifier && past.run.seat == flight.run.seat
+    };
+    let past: Vec<RunOutcome> = stage.history.iter().filter(same).map(|past| past.outcome).collect();
+    let silent = past.iter().filter(|outcome| **outcome == RunOutcome::NoVerdict).count();
+    let broken = past.iter().filter(|outcome| outcome.is_infrastructure()).count();
+    let spent = silent > turn.policy.verifier_retries as usize || broken > turn.policy.infrastructure_retries as usize;
+    turn.note(&stage.id, Some(&flight.run), "no-verdict", why);
+    if spent {
+        let words = format!("{why}; that was try {}, and the policy allows no more", silent + broken);
+        seat.vote = Some(Ballot { run: flight.run.clone(), said: Said::Nothing, words });
+    }
+}
+
+/// The panel has been heard.
+fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
+    let ballots: Vec<&Ballot> = verifying.seats.iter().filter_map(|seat| seat.vote.as_ref()).collect();
+    let votes: Vec<Vote> = verifying
+        .seats
+        .iter()
+        .map(|seat| match seat.vote.as_ref().map(|ballot| ballot.said) {
+            Some(Said::Pass) => Vote::Pass,
+            Some(Said::Fail) => Vote::Fail,
+            Some(Said::Blocked) => Vote::Blocked,
+            Some(Said::Nothing) => Vote::Exhausted,
+            None => Vote::None,
+        })
+        .collect();
+    let Some(last) = ballots.last().map(|ballot| ballot.run.clone()) else { return };
+    let runs_that = |said: Said| -> Vec<RunId> {
+        ballots.iter().filter(|ballot| ballot.said == said).map(|ballot| ballot.run.clone()).collect()
+    };
+    let words_that = |said: Said| -> String {
+        let words: Vec<&str> = ballots.iter().filter(|ballot| ballot.said == said).map(|b| b.words.as_str()).collect();
+        words.join("; ")
+    };
+    match quorum::decide(&votes, stage.quorum) {
+        Outcome::Pass => {
+            let passed = |seat: &&Seat| seat.vote.as_ref().is_some_and(|ballot| ballot.said == Said::Pass);
+            let headline = ballots
+                .iter()
+                .filter(|ballot| ballot.said == Said::Pass)
+                .find_map(|ballot| commit_headline(&ballot.words))
+                .or_else(|| commit_headline(&stage.title))
+                .unwrap_or_else(|| "land the stage".to_owned());
+            let approval = Approval {
+                tree: verifying.candidate.tree.clone(),
+                verified_tree: verifying.candidate.tree.clone(),
+                gate: verifying.gate.clone(),
+                verdicts: runs_that(Said::Pass),
+                verifiers: verifying.seats.iter().filter(passed).map(|seat| seat.verifier.clone()).collect(),
+                headline,
+            };
+            let words = words_that(Said::Pass);
+            to_land(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
+        }
+        Outcome::Fail => {
+            let failure = WorkFailure {
+                status: EndStatus::VerifierFailed,
+                reason: Reason::new("verdict-fail", words_that(Said::Fail)),
+                work: verifying.work,
+                candidate: verifying.candidate,
+                evidence: runs_that(Said::Fail),
+                run: last,
+            };
+            turn.work_failure(stage, failure);
+        }
+        Outcome::Retry => {}
+        Outcome::Blocked => {
+            Turn::keep_work(stage, &verifying.candidate);
+            let kept = keep(&verifying.work, verifying.candidate.clone(), Awaits::VerifierAnswer);
+            let asking = runs_that(Said::Blocked);
+            let (status, code, words) = if !asking.is_empty() {
+                (EndStatus::Blocked, "verdict-blocked", words_that(Said::Blocked))
+            } else if votes.len() == 1 {
+                (EndStatus::Stalled, "verdict-missing", words_that(Said::Nothing))
+            } else {
+                let silent = words_that(Said::Nothing);
+                let words = format!(
+                    "the panel of {} cannot decide, {} of it silent: {silent}",
+                    votes.len(),
+                    runs_that(Said::Nothing).len()
+                );
+                (EndStatus::Blocked, "panel-undecided", words)
+            };
+            for run in asking {
+                add_chore(stage, Chore::Ask { run });
+            }
+            turn.end(stage, status, Reason::new(code, words), Some(kept), Some(&last));
+        }
+    }
+}
+
+/// An approved candidate goes to the base branch.
+fn to_land(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    work: Work,
+    candidate: Candidate,
+    approval: Approval,
+    run: &RunId,
+    detail: &str,
+) {
+    let landing = Landing {
+        work,
+        candidate,
+        approval,
+        decided_at: turn.now,
+        committer: turn.seen.committer.clone(),
+        waiting: None,
+    };
+    turn.moves(stage, Life::Landing(landing), Some(run), "approved", detail);
+    super::landing::try_now(turn, stage);
+}

@@ -1,0 +1,342 @@
+//! A stage whose worker runs: what its end comes to.
+
+use super::refusal::{self, PutOff};
+use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started};
+use super::turn::{Turn, WorkFailure, add_chore, keep};
+use super::verifying;
+use crate::core::card::Scope;
+use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
+use crate::core::handoff::{Handoff, HandoffStatus};
+use crate::core::ids::Role;
+use crate::core::observation::{Captured, Ended, Product, Returned, WorkSighting};
+use crate::core::state::{
+    Awaits, Chore, EndStatus, Flight, Life, NextRun, Over, Pending, Reason, Resume, RunOutcome, Stage, Stopping,
+    Working,
+};
+
+/// Moves a stage whose worker runs.
+pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
+    let Life::Working(working) = &stage.life else { return };
+    let working = working.clone();
+    let mut flight = working.flight.clone();
+    let look = look(turn, &stage.id, &mut flight);
+    if let Life::Working(current) = &mut stage.life {
+        current.flight = flight.clone();
+    }
+    match look {
+        Look::Nothing => {}
+        Look::NeverStarted => {
+            settle_never_started(turn, stage, &flight);
+            if let Some(why) = flight.stopping {
+                return end_stopped(turn, stage, why, &flight.run);
+            }
+            again_or_stall(turn, stage, &working, None, "never-started", "its supervisor did not start");
+        }
+        Look::Lost(lost) => {
+            settle_lost(turn, stage, &flight, &lost);
+            let captured = captured(lost.work.as_ref());
+            if let Some(why) = flight.stopping {
+                keep_what_is_there(stage, &working, captured);
+                return end_stopped(turn, stage, why, &flight.run);
+            }
+            again_or_stall(turn, stage, &working, captured, "lost", &lost.detail);
+        }
+        Look::Ended(ended) => end(turn, stage, &working, &flight, &ended),
+    }
+}
+
+fn captured(work: Option<&WorkSighting>) -> Option<&Captured> {
+    match work {
+        Some(WorkSighting::Captured(captured)) => Some(captured),
+        Some(WorkSighting::Gone | WorkSighting::Unreadable(_)) | None => None,
+    }
+}
+
+/// What a worker's end means. The order is the policy: an operator's word first, then what the provider refused, then
+/// caps, then what the worker says of itself, and a crash only where it says nothing.
+fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, ended: &Ended) {
+    let record = &ended.record;
+    let Product::Worker { handoff, work } = &ended.product else { return };
+    let captured = captured(Some(work));
+    let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
+        turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
+        if !matches!(work, WorkSighting::Unreadable(_)) {
+            add_chore(stage, Chore::Clear { run: flight.run.clone() });
+        }
+    };
+    if flight.stopping.is_some() || record.ended_by == EndedBy::Cancelled {
+        settle(turn, stage, RunOutcome::Cancelled);
+        keep_what_is_there(stage, working, captured);
+        return end_stopped(turn, stage, flight.stopping.unwrap_or(Stopping::Cancelled), &flight.run);
+    }
+    if let Some(refusal) = &record.provider.refusal {
+        settle(turn, stage, RunOutcome::Refused);
+        keep_what_is_there(stage, working, captured);
+        return refused(turn, stage, working, flight, record, refusal, captured);
+    }
+    if let Some(reason) = over_cap(record) {
+        settle(turn, stage, RunOutcome::OverCap);
+        return stall(turn, stage, working, flight, captured, reason);
+    }
+    match handoff {
+        Returned::Usable(handoff) => handed_in(turn, stage, working, flight, work, handoff, &settle),
+        Returned::Unusable(why) => {
+            settle(turn, stage, RunOutcome::NoHandoff);
+            let detail = format!("{why} (kept in state/runs/{}/outbox)", flight.run);
+            stall(turn, stage, working, flight, captured, Reason::new("handoff-malformed", detail));
+        }
+        Returned::Nothing if crashed(record) => {
+            settle(turn, stage, RunOutcome::Crashed);
+            again_or_stall(turn, stage, working, captured, "agent-crashed", &how_it_ended(record));
+        }
+        Returned::Nothing => {
+            settle(turn, stage, RunOutcome::NoHandoff);
+            let detail = format!(
+                "{} and left no handoff in .autometta/outbox/handoff.json; its output is in state/runs/{}",
+                how_it_ended(record),
+                flight.run
+            );
+            stall(turn, stage, working, flight, captured, Reason::new("handoff-missing", detail));
+        }
+    }
+}
+
+/// Whether a process was brought down rather than ending by its own will.
+pub(super) fn crashed(record: &ExitRecord) -> bool {
+    match record.exit {
+        ProcessEnd::Code(code) => code != 0,
+        ProcessEnd::Signal(_) | ProcessEnd::None => true,
+    }
+}
+
+/// How a process ended, as the start of a sentence.
+pub(super) fn how_it_ended(record: &ExitRecord) -> String {
+    match record.exit {
+        ProcessEnd::Code(code) => format!("the agent exited {code}"),
+        ProcessEnd::Signal(signal) => format!("the agent was killed by signal {signal}"),
+        ProcessEnd::None => "the agent did not run".to_owned(),
+    }
+}
+
+/// The run's own cap that ended it.
+pub(super) fn over_cap(record: &ExitRecord) -> Option<Reason> {
+    let (code, words) = match record.ended_by {
+        EndedBy::Timeout => ("timed-out", "it reached its wall-clock cap"),
+        EndedBy::TokenCap => ("token-cap", "it reached its own token cap"),
+        EndedBy::CostCap => ("cost-cap", "it reached its own cost cap"),
+        EndedBy::OutputCap => ("output-cap", "it printed more than its output cap, or the disk reached its floor"),
+        EndedBy::Stalled => ("silent", "it was silent for longer than its card allows"),
+        EndedBy::Exit | EndedBy::Refused | EndedBy::Cancelled | EndedBy::SpawnFailed => return None,
+    };
+    let seconds = record.elapsed();
+    Some(Reason::new(code, format!("{words} after {seconds}; its output is in state/runs/{}", record.run_id)))
+}
+
+fn keep_what_is_there(stage: &mut Stage, working: &Working, captured: Option<&Captured>) {
+    if let Some(captured) = captured {
+        Turn::keep_capture(stage, captured, working.resume.as_ref());
+    }
+}
+
+fn stall(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    working: &Working,
+    flight: &Flight,
+    captured: Option<&Captured>,
+    reason: Reason,
+) {
+    keep_what_is_there(stage, working, captured);
+    let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::Nothing));
+    turn.end(stage, EndStatus::Stalled, reason, kept, Some(&flight.run));
+}
+
+/// Tries the same attempt again, without a charge to it, while the policy allows it.
+fn again_or_stall(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    working: &Working,
+    captured: Option<&Captured>,
+    code: &str,
+    detail: &str,
+) {
+    keep_what_is_there(stage, working, captured);
+    let run = working.flight.run.clone();
+    if turn.may_retry(stage, Role::Worker, None) {
+        let reason = Some(Reason::new(code, detail));
+        let next = NextRun::Again { from: working.resume.clone() };
+        let pending = Pending { not_before: None, reason, next };
+        turn.moves(stage, Life::Pending(pending), Some(&run), code, detail);
+    } else {
+        let tries = stage.infrastructure_failures(Role::Worker, None);
+        let reason = Reason::new(code, format!("{detail}; that was try {tries}, and the policy allows no more"));
+        turn.end(stage, EndStatus::Stalled, reason, None, Some(&run));
+    }
+}
+
+fn refused(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    working: &Working,
+    flight: &Flight,
+    record: &ExitRecord,
+    refusal: &crate::core::exit::Refusal,
+    captured: Option<&Captured>,
+) {
+    let put_off = refusal::put_off(turn, stage, flight, refusal, record.provider.resets_at);
+    // What was done before the provider refused is taken up again: it was paid for.
+    let from = captured.filter(|captured| !captured.changed.is_empty()).map(|captured| Resume {
+        base_commit: working.work.base_commit.clone(),
+        start: captured.candidate.commit.clone(),
+        tree: captured.candidate.tree.clone(),
+        evidence: working.resume.as_ref().map(|resume| resume.evidence.clone()).unwrap_or_default(),
+    });
+    let from = from.or_else(|| working.resume.clone());
+    match put_off {
+        PutOff::Until { not_before, reason } => {
+            let (code, detail) = (reason.code.clone(), reason.detail.clone());
+            let pending = Pending { not_before, reason: Some(reason), next: NextRun::Again { from } };
+            turn.moves(stage, Life::Pending(pending), Some(&flight.run), &code, detail);
+        }
+        PutOff::Never(status, reason) => turn.end(stage, status, reason, None, Some(&flight.run)),
+    }
+}
+
+/// A usable handoff: the only completion signal that a worker has.
+fn handed_in(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    working: &Working,
+    flight: &Flight,
+    work: &WorkSighting,
+    handoff: &Handoff,
+    settle: &dyn Fn(&mut Turn, &mut Stage, RunOutcome),
+) {
+    let publish = Chore::Publish { run: flight.run.clone() };
+    match handoff.status {
+        HandoffStatus::Fail => {
+            settle(turn, stage, RunOutcome::Failed);
+            add_chore(stage, publish);
+            let captured = captured(Some(work));
+            keep_what_is_there(stage, working, captured);
+            let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::Nothing));
+            let reason = Reason::new("worker-failed", handoff.notes.clone());
+            turn.end(stage, EndStatus::Failed, reason, kept, Some(&flight.run));
+        }
+        HandoffStatus::Blocked => {
+            settle(turn, stage, RunOutcome::Asked);
+            add_chore(stage, publish);
+            add_chore(stage, Chore::Ask { run: flight.run.clone() });
+            let captured = captured(Some(work));
+            keep_what_is_there(stage, working, captured);
+            let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::WorkerAnswer));
+            let question = handoff.question.clone().unwrap_or_default();
+            let reason = Reason::new("question", question);
+            turn.end(stage, EndStatus::Blocked, reason, kept, Some(&flight.run));
+        }
+        HandoffStatus::Pass | HandoffStatus::Partial => match work {
+            WorkSighting::Gone => {
+                settle(turn, stage, RunOutcome::NoHandoff);
+                let detail = "its worktree has vanished, so there is nothing to judge; `autometta requeue` starts anew";
+                stall(turn, stage, working, flight, None, Reason::new("worktree-missing", detail));
+            }
+            WorkSighting::Unreadable(why) => {
+                settle(turn, stage, RunOutcome::NoHandoff);
+                let detail = format!("its worktree could not be read and is left as it is: {why}");
+                stall(turn, stage, working, flight, None, Reason::new("worktree-unreadable", detail));
+            }
+            WorkSighting::Captured(captured) => candidate(turn, stage, working, flight, captured, settle),
+        },
+    }
+}
+
+/// A candidate: our own checks first, then the gates.
+fn candidate(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    working: &Working,
+    flight: &Flight,
+    captured: &Captured,
+    settle: &dyn Fn(&mut Turn, &mut Stage, RunOutcome),
+) {
+    add_chore(stage, Chore::Publish { run: flight.run.clone() });
+    if let Some((status, reason, may_fix)) = fault_of(turn, stage, working, captured) {
+        settle(turn, stage, RunOutcome::Failed);
+        if may_fix {
+            return turn.work_failure(
+                stage,
+                WorkFailure {
+                    status,
+                    reason,
+                    work: working.work.clone(),
+                    candidate: captured.candidate.clone(),
+                    evidence: vec![flight.run.clone()],
+                    run: flight.run.clone(),
+                },
+            );
+        }
+        Turn::keep_work(stage, &captured.candidate);
+        let kept = keep(&working.work, captured.candidate.clone(), Awaits::Nothing);
+        return turn.end(stage, status, reason, Some(kept), Some(&flight.run));
+    }
+    settle(turn, stage, RunOutcome::Done);
+    stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
+    add_chore(stage, Chore::PointRunBranch { commit: captured.candidate.commit.clone() });
+    verifying::begin(turn, stage, working.work.clone(), captured.candidate.clone(), &flight.run);
+}
+
+/// What is wrong with a candidate before anything runs; true when the worker may be able to mend it.
+fn fault_of(turn: &Turn, stage: &Stage, working: &Working, captured: &Captured) -> Option<(EndStatus, Reason, bool)> {
+    if let Some(resume) = &working.resume
+        && !resume.evidence.is_empty()
+        && resume.tree == captured.candidate.tree
+    {
+        let before = stage.history.iter().rev().find(|past| resume.evidence.contains(&past.run));
+        let after = before.map(|past| format!(" after {}", past.run)).unwrap_or_default();
+        let detail = format!("the worker handed in the identical tree again{after}");
+        return Some((EndStatus::VerifierFailed, Reason::new("no-progress", detail), false));
+    }
+    let Some(Ok(brief)) = turn.seen.briefs.get(&stage.id) else { return None };
+    if !captured.embedded.is_empty() {
+        let detail = format!("it contains a repository or submodule of its own: {}", list(&captured.embedded));
+        return Some((EndStatus::Failed, Reason::new("embedded-repository", detail), true));
+    }
+    if captured.changed.is_empty() && !brief.card.may_change_nothing() {
+        let detail = "the candidate changes nothing, and the card does not say `Deliverables: none`";
+        return Some((EndStatus::Failed, Reason::new("empty-diff", detail), true));
+    }
+    let outside: Vec<String> = captured
+        .changed
+        .iter()
+        .filter_map(|path| match brief.card.covers(path) {
+            Scope::Allowed => None,
+            Scope::OutOfScope => Some(format!("{path} (the card says out of scope)")),
+            Scope::Outside => Some(path.clone()),
+        })
+        .collect();
+    if !outside.is_empty() {
+        let detail = format!("it changes what is neither a deliverable nor claimed: {}", list(&outside));
+        return Some((EndStatus::Failed, Reason::new("out-of-scope", detail), true));
+    }
+    None
+}
+
+/// The first few of a list, in words.
+pub(super) fn list(items: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut words = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if items.len() > SHOWN {
+        words = format!("{words} and {} more", items.len() - SHOWN);
+    }
+    words
+}
+
+/// Ends a stage whose change turned out to be in the base already.
+pub(super) fn nothing_to_land(turn: &mut Turn, stage: &mut Stage) {
+    let reason = Reason::new("nothing-to-land", "the candidate's tree is the base's tree");
+    let detail = reason.detail.clone();
+    let over = Over { status: EndStatus::Completed, reason: Some(reason), at: turn.now, commit: None, kept: None };
+    turn.moves(stage, Life::Over(over), None, "completed", detail);
+    turn.budget.consecutive_failures = 0;
+    add_chore(stage, Chore::DropRunBranch);
+}

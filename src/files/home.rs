@@ -1,0 +1,166 @@
+//! `~/.autometta` (or `$AUTOMETTA_HOME`): the subscribers, the logs, and the id of this machine.
+
+#![expect(clippy::disallowed_methods, reason = "this is where the environment says where home is")]
+
+use std::env;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::atomic::{self, Durability, WriteError};
+use super::document::{self, DocumentError};
+use super::ledger::sha256_hex;
+use crate::core::fault::Faults;
+use crate::core::subscriber::{self, Subscriber};
+
+/// Why home cannot be used.
+#[derive(Debug, Error)]
+pub enum HomeError {
+    /// No environment variable says where it is.
+    #[error("neither AUTOMETTA_HOME nor HOME is set; set one of them to a directory of yours")]
+    Unknown,
+    /// It cannot be made or read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file in it cannot be understood.
+    #[error("{path} cannot be used: {faults}")]
+    Faults {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        faults: Faults,
+    },
+    /// A file in it cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A file in it cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The directory.
+#[derive(Debug, Clone)]
+pub struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    /// The directory that the environment names; it is not made here.
+    pub fn from_env() -> Result<Self, HomeError> {
+        let named = env::var_os("AUTOMETTA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let default = || env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".autometta"));
+        let path = named.or_else(default).ok_or(HomeError::Unknown)?;
+        let path = std::path::absolute(&path).map_err(|source| HomeError::Io { path: path.clone(), source })?;
+        Ok(Self { path })
+    }
+
+    /// A home in this directory.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the logs are.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Makes the directory, for its owner alone.
+    pub fn ensure(&self) -> Result<(), HomeError> {
+        let io = |source| HomeError::Io { path: self.path.clone(), source };
+        if !self.path.is_dir() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(io)?;
+        }
+        let mode = fs::metadata(&self.path).map_err(io)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        }
+        Ok(())
+    }
+
+    fn subscriber_dir(&self) -> PathBuf {
+        self.path.join("subscribers")
+    }
+
+    /// Everyone who has subscribed, by weight and then by name; a file that cannot be used is a fault of its own and
+    /// hides nobody else.
+    pub fn subscribers(&self) -> Result<Vec<(String, Result<Subscriber, HomeError>)>, HomeError> {
+        let dir = self.subscriber_dir();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(HomeError::Io { path: dir, source }),
+        };
+        let mut found = Vec::new();
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Some(slug) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".yaml"))
+            else {
+                continue;
+            };
+            let slug = slug.to_owned();
+            let read = document::read(&path).map_err(HomeError::from).and_then(|bytes| {
+                let bytes = bytes.unwrap_or_default();
+                document::from_yaml::<Subscriber>(bytes).map_err(|faults| HomeError::Faults { path, faults })
+            });
+            found.push((slug, read));
+        }
+        found.sort_by_key(|(slug, subscriber)| (subscriber.as_ref().map_or(0, |known| known.weight), slug.clone()));
+        Ok(found)
+    }
+
+    /// Subscribes a repository; true when it was not subscribed before.
+    pub fn subscribe(&self, repo: &Path) -> Result<bool, HomeError> {
+        self.ensure()?;
+        let slug = subscriber::slug(&repo.to_string_lossy());
+        let path = self.subscriber_dir().join(format!("{slug}.yaml"));
+        if path.exists() {
+            return Ok(false);
+        }
+        let entry = Subscriber { repo_path: repo.to_owned(), ..Subscriber::default() };
+        let text = document::to_yaml(&entry).map_err(|error| HomeError::Faults {
+            path: path.clone(),
+            faults: Faults::one(None, "", error.to_string()),
+        })?;
+        atomic::make_dirs(&self.subscriber_dir(), Durability::Durable)?;
+        atomic::write(&path, text.as_bytes(), Durability::Durable)?;
+        Ok(true)
+    }
+
+    /// A text that names this machine: the system's machine id, or one that is made once and kept here.
+    pub fn machine_id(&self) -> Result<String, HomeError> {
+        if let Ok(id) = fs::read_to_string("/etc/machine-id")
+            && !id.trim().is_empty()
+        {
+            return Ok(id.trim().to_owned());
+        }
+        let path = self.path.join("machine-id");
+        if let Some(bytes) = document::read(&path)? {
+            return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
+        }
+        self.ensure()?;
+        let mut bytes = [0_u8; 16];
+        let io = |source| HomeError::Io { path: PathBuf::from("/dev/urandom"), source };
+        fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(io)?;
+        let id = sha256_hex(&bytes)[..32].to_owned();
+        atomic::write(&path, id.as_bytes(), Durability::Durable)?;
+        Ok(id)
+    }
+}
+
+/// Names a repository on this machine. A state that is copied to another place or machine does not bear its name.
+pub fn repo_id(machine: &str, repo: &Path) -> String {
+    sha256_hex(format!("autometta\0{machine}\0{}", repo.display()).as_bytes())[..32].to_owned()
+}

@@ -1,0 +1,127 @@
+//! Where everything stands below a repository's state directory. The names are a contract.
+
+use std::path::{Path, PathBuf};
+
+use crate::core::ids::{RunId, StageId};
+
+/// The paths of one repository's state.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The repository's root.
+    repo: PathBuf,
+    /// Its state directory.
+    state: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a repository whose state directory has this name below its root.
+    pub fn new(repo: &Path, state_dir: &str) -> Self {
+        Self { repo: repo.to_owned(), state: repo.join(state_dir) }
+    }
+
+    /// The repository's root.
+    pub fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    /// The state directory.
+    pub fn dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// `state.yaml`
+    pub fn state_yaml(&self) -> PathBuf {
+        self.state.join("state.yaml")
+    }
+
+    /// The version 1 state that was carried over.
+    pub fn state_v1(&self) -> PathBuf {
+        self.state.join("state.v1.yaml")
+    }
+
+    /// The version 1 budget that was carried over.
+    pub fn budget_v1(&self) -> PathBuf {
+        self.state.join("budget.v1.json")
+    }
+
+    /// `budget.json`
+    pub fn budget_json(&self) -> PathBuf {
+        self.state.join("budget.json")
+    }
+
+    /// `ledger.jsonl`
+    pub fn ledger(&self) -> PathBuf {
+        self.state.join("ledger.jsonl")
+    }
+
+    /// The transaction under way.
+    pub fn txn(&self) -> PathBuf {
+        self.state.join(".txn.json")
+    }
+
+    /// The lock that a tick holds.
+    pub fn tick_lock(&self) -> PathBuf {
+        self.state.join(".tick.lock")
+    }
+
+    /// The mark of a tick that found the lock held: whoever holds it looks once more.
+    pub fn tick_again(&self) -> PathBuf {
+        self.state.join(".tick.again")
+    }
+
+    /// What the last tick saw.
+    pub fn heartbeat(&self) -> PathBuf {
+        self.state.join("heartbeat.json")
+    }
+
+    /// The pinned bytes of a card.
+    pub fn pinned_card(&self, sha256: &str) -> PathBuf {
+        self.state.join("cards").join(format!("{sha256}.md"))
+    }
+
+    /// All run directories.
+    pub fn runs(&self) -> PathBuf {
+        self.state.join("runs")
+    }
+
+    /// A run's directory.
+    pub fn run(&self, run: &RunId) -> PathBuf {
+        self.runs().join(run.to_string())
+    }
+
+    /// A stage's published handoff.
+    pub fn handoff(&self, stage: &StageId) -> PathBuf {
+        self.state.join("handoffs").join(format!("{stage}.json"))
+    }
+
+    /// A stage's published verdict; a panel's seats get a file each.
+    pub fn verdict(&self, stage: &StageId, seat: Option<u32>) -> PathBuf {
+        let name = seat.map_or_else(|| format!("{stage}.json"), |seat| format!("{stage}.seat-{seat}.json"));
+        self.state.join("verifiers").join(name)
+    }
+
+    /// A stage's question.
+    pub fn question(&self, stage: &StageId) -> PathBuf {
+        self.state.join("questions").join(format!("{stage}.json"))
+    }
+
+    /// A stage's answer.
+    pub fn answer(&self, stage: &StageId) -> PathBuf {
+        self.state.join("answers").join(format!("{stage}.md"))
+    }
+
+    /// Git's scratch: our own plain git directory and private index files.
+    pub fn git_scratch(&self) -> PathBuf {
+        self.state.join("git")
+    }
+
+    /// The registry of live runs.
+    pub fn active_agents(&self) -> PathBuf {
+        self.state.join("active-agents")
+    }
+
+    /// What git ignores here: everything but this file's neighbour README.
+    pub fn gitignore(&self) -> PathBuf {
+        self.state.join(".gitignore")
+    }
+}

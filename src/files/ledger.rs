@@ -1,0 +1,161 @@
+//! `ledger.jsonl`: one line per transition, each with the sha256 of the line before, so that a line that was changed,
+//! removed or put in shows.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::step::Note;
+
+/// What the first line names as the line before it.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// How much of the file's end is read to find its last line.
+const TAIL: u64 = 256 * 1024;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Line {
+    /// Counted from 1.
+    pub seq: u64,
+    /// When the transition was committed.
+    pub at: DateTime<Utc>,
+    /// Which tick committed it.
+    pub tick: u64,
+    /// The sha256 of the line before, in hex, without its newline.
+    pub prev: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub note: Note,
+    /// Tokens spent in the window, after it.
+    pub tokens_spent: Tokens,
+    /// Dollars spent in the window, after it.
+    pub cost_spent_usd: MicroUsd,
+}
+
+/// Where the ledger ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The last line's number; 0 for an empty ledger.
+    pub seq: u64,
+    /// The last line's sha256.
+    pub sha256: String,
+    /// The file's length in bytes.
+    pub length: u64,
+}
+
+/// Why the ledger cannot be used.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line is not what it should be.
+    #[error("{path}: line {seq} is broken: {why}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// The line's number.
+        seq: u64,
+        /// In what way.
+        why: String,
+    },
+}
+
+/// The sha256 of some bytes, in hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Finds the ledger's end without reading the rest of it.
+pub fn head(path: &Path) -> Result<Head, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 });
+        }
+        Err(error) => return Err(io(error)),
+    };
+    let length = file.metadata().map_err(io)?.len();
+    if length == 0 {
+        return Ok(Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 });
+    }
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).map_err(io)?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail).map_err(io)?;
+    let broken = |why: &str| LedgerError::Broken { path: path.to_owned(), seq: 0, why: why.to_owned() };
+    let body = tail.strip_suffix(b"\n").ok_or_else(|| broken("the last line has no end"))?;
+    let last = body.rsplit(|byte| *byte == b'\n').next().unwrap_or(body);
+    let line: Line = serde_json::from_slice(last).map_err(|error| broken(&format!("the last line: {error}")))?;
+    Ok(Head { seq: line.seq, sha256: sha256_hex(last), length })
+}
+
+/// The text that notes add to a ledger with that head.
+pub fn lines(
+    head: &Head,
+    notes: &[Note],
+    at: DateTime<Utc>,
+    tick: u64,
+    tokens_spent: Tokens,
+    cost_spent_usd: MicroUsd,
+) -> Result<String, serde_json::Error> {
+    let mut text = String::new();
+    let mut prev = head.sha256.clone();
+    for (seq, note) in (head.seq + 1..).zip(notes) {
+        let line = Line { seq, at, tick, prev, note: note.clone(), tokens_spent, cost_spent_usd };
+        let json = serde_json::to_string(&line)?;
+        prev = sha256_hex(json.as_bytes());
+        text.push_str(&json);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Walks the whole ledger, one line in memory at a time.
+pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    let mut head = Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(head),
+        Err(error) => return Err(io(error)),
+    };
+    let mut reader = BufReader::new(file);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let read = reader.read_until(b'\n', &mut bytes).map_err(io)?;
+        if read == 0 {
+            return Ok(head);
+        }
+        let seq = head.seq + 1;
+        let broken = |why: String| LedgerError::Broken { path: path.to_owned(), seq, why };
+        let body = bytes.strip_suffix(b"\n").ok_or_else(|| broken("it has no end".to_owned()))?;
+        let line: Line = serde_json::from_slice(body).map_err(|error| broken(error.to_string()))?;
+        if line.seq != seq {
+            return Err(broken(format!("its number is {}", line.seq)));
+        }
+        if line.prev != head.sha256 {
+            return Err(broken("it does not follow from the line before; one of the two was changed".to_owned()));
+        }
+        head = Head { seq, sha256: sha256_hex(body), length: head.length + read as u64 };
+        each(line);
+    }
+}

@@ -1,0 +1,365 @@
+//! The store: state, budget and ledger of one repository, changed together or not at all.
+//!
+//! Everything that changes is first written whole into `.txn.json`; from then on it has happened, and what remains is
+//! only to copy it to its places, which the next holder of the lock does if this one dies. Only this module writes
+//! `state.yaml`, `budget.json` and `ledger.jsonl`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::atomic::{self, Durability, WriteError};
+use super::document::{self, DocumentError};
+use super::layout::Layout;
+use super::ledger::{self, Head, LedgerError};
+use super::lock::{Lock, LockError};
+use crate::core::budget::{Budget, Halt, HaltReason};
+use crate::core::fault::Faults;
+use crate::core::state::State;
+use crate::core::state_doc::{STATE_VERSION, StateDoc};
+use crate::core::step::Note;
+
+/// Why the store cannot be used; each says what to do.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The repository has no state yet.
+    #[error("{0} does not exist; run `autometta init` in the repository")]
+    NotInitialised(PathBuf),
+    /// A newer program wrote it.
+    #[error("{path} has version {version}, and this autometta reads up to {STATE_VERSION}; nothing was touched, update autometta")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+    /// An older program wrote it.
+    #[error("{path} has version 1; `autometta init` carries it over")]
+    VersionOne {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be understood.
+    #[error("{path} cannot be used: {faults}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        faults: Faults,
+    },
+    /// The transaction under way cannot be understood.
+    #[error("{path} cannot be used: {why}; move it away only after comparing it with state.yaml")]
+    Transaction {
+        /// The file.
+        path: PathBuf,
+        /// In what way.
+        why: String,
+    },
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A file cannot be written.
+    #[error("{0}; nothing was decided without being written, so the next tick goes on from the old state")]
+    Write(#[from] WriteError),
+    /// The lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A value has no form in its format.
+    #[error("{path} cannot be written: {why}")]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The state.
+    pub state: State,
+    /// The budget.
+    pub budget: Budget,
+}
+
+/// `.txn.json`: what is to stand in the files.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transaction {
+    version: u32,
+    state: Option<String>,
+    budget: Option<String>,
+    ledger_offset: u64,
+    ledger_lines: String,
+}
+
+/// Reads without the lock: for those who only look. A transaction under way is looked through, not finished.
+pub fn peek(layout: &Layout) -> Result<Loaded, StoreError> {
+    let txn = read_txn(layout)?;
+    let state = txn.as_ref().and_then(|txn| txn.state.clone()).map(String::into_bytes);
+    let budget = txn.as_ref().and_then(|txn| txn.budget.clone()).map(String::into_bytes);
+    load_from(layout, state, budget)
+}
+
+/// The store while its lock is held.
+#[derive(Debug)]
+pub struct Store {
+    layout: Layout,
+    lock: Lock,
+}
+
+impl Store {
+    /// Takes the lock if nobody holds it. A pulse is never lost: who finds it held leaves a mark, and the holder looks
+    /// once more after it has let go.
+    pub fn try_lock(layout: &Layout) -> Result<Option<Self>, StoreError> {
+        if !layout.dir().is_dir() {
+            return Err(StoreError::NotInitialised(layout.dir().to_owned()));
+        }
+        let lock = match Lock::try_exclusive(&layout.tick_lock())? {
+            Some(lock) => lock,
+            None => {
+                atomic::write(&layout.tick_again(), b"", Durability::Volatile)?;
+                match Lock::try_exclusive(&layout.tick_lock())? {
+                    Some(lock) => lock,
+                    None => return Ok(None),
+                }
+            }
+        };
+        Ok(Some(Self { layout: layout.clone(), lock }))
+    }
+
+    /// Takes the lock, waiting for it at most this long.
+    pub fn lock_within(layout: &Layout, limit: std::time::Duration) -> Result<Option<Self>, StoreError> {
+        if !layout.dir().is_dir() {
+            return Err(StoreError::NotInitialised(layout.dir().to_owned()));
+        }
+        let lock = Lock::exclusive_within(&layout.tick_lock(), limit)?;
+        Ok(lock.map(|lock| Self { layout: layout.clone(), lock }))
+    }
+
+    /// The lock, to be held by children that must not outlive it unnoticed.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// The paths.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Forgets the mark of ticks that found the lock held: from here on, what they wanted seen will be seen.
+    pub fn forget_marks(&self) -> Result<(), StoreError> {
+        Ok(atomic::remove(&self.layout.tick_again())?)
+    }
+
+    /// Finishes the transaction of a holder that died, if there is one. True when there was.
+    pub fn redo(&self) -> Result<bool, StoreError> {
+        match read_txn(&self.layout)? {
+            None => Ok(false),
+            Some(txn) => {
+                self.apply(&txn)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Reads state and budget. Call `redo` first.
+    pub fn load(&self) -> Result<Loaded, StoreError> {
+        load_from(&self.layout, None, None)
+    }
+
+    /// Commits a new state and budget with the notes that led there. `before` is what was loaded: what has not changed
+    /// is not written.
+    pub fn commit(
+        &self,
+        before: Option<&Loaded>,
+        after: &Loaded,
+        notes: &[Note],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let state = (before.map(|before| &before.state) != Some(&after.state))
+            .then(|| encode_state(&self.layout, &after.state))
+            .transpose()?;
+        let budget = (before.map(|before| &before.budget) != Some(&after.budget))
+            .then(|| encode_budget(&self.layout, &after.budget))
+            .transpose()?;
+        let path = self.layout.ledger();
+        let head = if notes.is_empty() { None } else { Some(ledger::head(&path)?) };
+        let encode = |error: serde_json::Error| StoreError::Encode { path: path.clone(), why: error.to_string() };
+        let ledger_lines = match &head {
+            None => String::new(),
+            Some(head) => {
+                let (tokens, cost) = (after.budget.tokens_spent, after.budget.cost_spent_usd);
+                ledger::lines(head, notes, now, after.state.tick_count, tokens, cost).map_err(encode)?
+            }
+        };
+        if state.is_none() && budget.is_none() && ledger_lines.is_empty() {
+            return Ok(());
+        }
+        let ledger_offset = head.map_or(0, |head| head.length);
+        let txn = Transaction { version: 1, state, budget, ledger_offset, ledger_lines };
+        let bytes = serde_json::to_vec(&txn).map_err(encode)?;
+        atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
+        self.apply(&txn)
+    }
+
+    /// Latches a halt when the state itself cannot be read: only the budget is written.
+    pub fn halt_corrupt(&self, detail: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let mut budget = load_budget(&self.layout, None)?;
+        let halt = Halt { reason: HaltReason::StateCorrupt, detail: detail.to_owned() };
+        if !budget.halt(vec![halt], now) {
+            return Ok(false);
+        }
+        let bytes = encode_budget(&self.layout, &budget)?;
+        atomic::write(&self.layout.budget_json(), bytes.as_bytes(), Durability::Durable)?;
+        Ok(true)
+    }
+
+    /// Copies a transaction to its places. Done twice it does the same.
+    fn apply(&self, txn: &Transaction) -> Result<(), StoreError> {
+        if let Some(state) = &txn.state {
+            atomic::write(&self.layout.state_yaml(), state.as_bytes(), Durability::Durable)?;
+        }
+        if let Some(budget) = &txn.budget {
+            atomic::write(&self.layout.budget_json(), budget.as_bytes(), Durability::Durable)?;
+        }
+        if !txn.ledger_lines.is_empty() {
+            extend_ledger(&self.layout.ledger(), txn.ledger_offset, txn.ledger_lines.as_bytes())?;
+        }
+        Ok(atomic::remove(&self.layout.txn())?)
+    }
+}
+
+fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
+    let path = layout.txn();
+    let Some(bytes) = document::read(&path)? else { return Ok(None) };
+    let refuse = |why: String| StoreError::Transaction { path: path.clone(), why };
+    let txn: Transaction = serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
+    if txn.version != 1 {
+        return Err(refuse(format!("its version is {}, and this autometta reads version 1", txn.version)));
+    }
+    Ok(Some(txn))
+}
+
+/// Puts the lines at their offset: what a holder that died has written of them already is written again.
+fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
+    let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let foreign = |why: &str| {
+        let why = format!("{why}; compare it with the copies on refs/autometta/state");
+        StoreError::Ledger(LedgerError::Broken { path: path.to_owned(), seq: 0, why })
+    };
+    if length < offset {
+        return Err(foreign("the file is shorter than it was when the transaction under way was decided"));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut there = Vec::new();
+    (&mut file).take(lines.len() as u64 + 1).read_to_end(&mut there).map_err(io)?;
+    if !lines.starts_with(&there) {
+        return Err(foreign("the file holds lines that no transaction wrote"));
+    }
+    if there.len() < lines.len() {
+        file.seek(SeekFrom::Start(offset)).map_err(io)?;
+        file.write_all(lines).map_err(io)?;
+    }
+    file.sync_data().map_err(io)?;
+    if offset == 0
+        && let Some(parent) = path.parent()
+    {
+        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// `state.yaml` as text.
+pub fn encode_state(layout: &Layout, state: &State) -> Result<String, StoreError> {
+    document::to_yaml(&StateDoc::from(state))
+        .map_err(|error| StoreError::Encode { path: layout.state_yaml(), why: error.to_string() })
+}
+
+/// `budget.json` as text.
+pub fn encode_budget(layout: &Layout, budget: &Budget) -> Result<String, StoreError> {
+    document::to_json_pretty(budget)
+        .map_err(|error| StoreError::Encode { path: layout.budget_json(), why: error.to_string() })
+}
+
+/// Reads a state from bytes, as `load` does from its file.
+pub fn decode_state(path: &Path, bytes: &[u8]) -> Result<State, StoreError> {
+    let faults = match document::from_yaml::<StateDoc>(bytes) {
+        Ok(doc) => match doc.into_state() {
+            Ok(state) => return Ok(state),
+            Err(faults) => document::locate(bytes, faults),
+        },
+        Err(faults) => faults,
+    };
+    match version_of(bytes) {
+        Some(1) => Err(StoreError::VersionOne { path: path.to_owned() }),
+        Some(version) if version > u64::from(STATE_VERSION) => Err(StoreError::Newer { path: path.to_owned(), version }),
+        _ => Err(StoreError::Corrupt { path: path.to_owned(), faults }),
+    }
+}
+
+/// The version that a document claims, whatever else it holds.
+fn version_of(bytes: &[u8]) -> Option<u64> {
+    #[derive(Deserialize, schemars::JsonSchema)]
+    struct Version {
+        version: u64,
+    }
+    document::from_yaml::<Version>(bytes).ok().map(|doc| doc.version)
+}
+
+fn load_from(layout: &Layout, state: Option<Vec<u8>>, budget: Option<Vec<u8>>) -> Result<Loaded, StoreError> {
+    let path = layout.state_yaml();
+    let bytes = match state {
+        Some(bytes) => bytes,
+        None => match document::read(&path)? {
+            Some(bytes) => bytes,
+            None if layout.ledger().exists() || layout.budget_json().exists() => {
+                let faults = Faults::one(None, "", "it is gone, though this repository has a history");
+                return Err(StoreError::Corrupt { path, faults });
+            }
+            None => return Err(StoreError::NotInitialised(path)),
+        },
+    };
+    let state = decode_state(&path, &bytes)?;
+    let budget = load_budget(layout, budget)?;
+    Ok(Loaded { state, budget })
+}
+
+fn load_budget(layout: &Layout, bytes: Option<Vec<u8>>) -> Result<Budget, StoreError> {
+    let path = layout.budget_json();
+    let bytes = match bytes {
+        Some(bytes) => bytes,
+        None => match document::read(&path)? {
+            Some(bytes) => bytes,
+            None => {
+                let faults = Faults::one(None, "", "it is gone; without it no spend is known");
+                return Err(StoreError::Corrupt { path, faults });
+            }
+        },
+    };
+    decode_budget(&path, &bytes)
+}
+
+/// Reads a budget from bytes.
+pub fn decode_budget(path: &Path, bytes: &[u8]) -> Result<Budget, StoreError> {
+    document::from_json::<Budget>(bytes).map_err(|faults| match version_of(bytes) {
+        Some(version) if version > 2 => StoreError::Newer { path: path.to_owned(), version },
+        _ => StoreError::Corrupt { path: path.to_owned(), faults },
+    })
+}
+
+/// Where the ledger of this repository ends.
+pub fn ledger_head(layout: &Layout) -> Result<Head, StoreError> {
+    Ok(ledger::head(&layout.ledger())?)
+}

@@ -1,0 +1,110 @@
+//! Why a tick or a command cannot go on; each says what, where, and the way out.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::core::fault::Faults;
+use crate::core::operate::Refused;
+use crate::files::atomic::WriteError;
+use crate::files::document::DocumentError;
+use crate::files::home::HomeError;
+use crate::files::store::StoreError;
+use crate::git::GitError;
+use crate::runs::RunError;
+
+/// Why it cannot go on.
+#[derive(Debug, Error)]
+pub enum TickError {
+    /// The repository is not subscribed.
+    #[error("{path} does not exist; run `autometta init` in the repository")]
+    NoManifest {
+        /// The manifest.
+        path: PathBuf,
+    },
+    /// The manifest cannot be used.
+    #[error("{path} cannot be used: {faults}")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        faults: Faults,
+    },
+    /// The manifest does not say where to land.
+    #[error("{path} has no `base_branch`; name the branch that stages land on")]
+    NoBaseBranch {
+        /// The manifest.
+        path: PathBuf,
+    },
+    /// The state belongs to another repository or machine.
+    #[error("{path} was made for another place or machine (its repo_id is {found}, here it would be {expected}); if it was moved on purpose, run `autometta init --adopt`")]
+    Foreign {
+        /// The state directory.
+        path: PathBuf,
+        /// The id in the state.
+        found: String,
+        /// The id of this place.
+        expected: String,
+    },
+    /// Somebody holds the lock.
+    #[error("another autometta holds {path}; try again when it is done")]
+    Held {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// Cards have faults.
+    #[error("{0}")]
+    Cards(String),
+    /// A file cannot be used.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A prompt cannot be made.
+    #[error("{0}")]
+    Prompt(String),
+    /// The command is refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Git.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What kind of failure it is, which is what the exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Something went wrong: exit code 1.
+    Failed,
+    /// It was refused: exit code 3.
+    Refused,
+}
+
+impl TickError {
+    /// The kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Foreign { .. } | Self::Held { .. } | Self::Cards(_) | Self::Refused(_) => FailureKind::Refused,
+            Self::Store(StoreError::Newer { .. }) => FailureKind::Refused,
+            _ => FailureKind::Failed,
+        }
+    }
+}
