@@ -6,5 +6,7 @@
 pub mod card;
 pub mod exit;
 pub mod fault;
+pub mod handoff;
 pub mod ids;
 pub mod quantity;
+pub mod verdict;
