@@ -9,4 +9,5 @@ pub mod fault;
 pub mod handoff;
 pub mod ids;
 pub mod quantity;
+pub mod quorum;
 pub mod verdict;
