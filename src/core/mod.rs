@@ -10,4 +10,5 @@ pub mod handoff;
 pub mod ids;
 pub mod quantity;
 pub mod quorum;
+pub mod template;
 pub mod verdict;
