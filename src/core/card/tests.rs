@@ -174,6 +174,7 @@ fn the_ways_people_write_make_no_difference() {
         small().replace("```sh\ntrue\n```", "  ~~~~ Shell\n  true\n  ~~~~~"),
         small().replace("- `a`", "<!--\n- `b`\n-->\n- `a`\n<!-- - `c` -->"),
         small().replace("## Objective", "## Private notes\n# is the title\n## Objective").replace("# is", "### is"),
+        small().replace("## Objective", "## Private notes\n    # indented code\n## Objective"),
         small().trim_end().to_owned(),
     ] {
         assert_eq!(parse(&other).as_ref(), Ok(&plain), "{other}");
