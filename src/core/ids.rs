@@ -12,7 +12,7 @@ use thiserror::Error;
 
 /// A name that does not have the shape it must have.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is not a {what}: {shape}")]
+#[error("`{text}` is not a valid {what}: {shape}")]
 pub struct NameError {
     /// What was being parsed, for example "stage id".
     pub what: &'static str,

@@ -17,4 +17,6 @@ pub mod quorum;
 pub mod state;
 pub mod state_doc;
 pub mod step;
+mod strict;
+pub mod template;
 pub mod verdict;
