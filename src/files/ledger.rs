@@ -107,6 +107,26 @@ pub fn head(path: &Path) -> Result<Head, LedgerError> {
     Ok(Head { seq: line.seq, sha256: sha256_hex(last), length })
 }
 
+/// The ledger's last whole lines, at most this many bytes of them.
+pub fn tail(path: &Path, most: u64) -> Result<Vec<u8>, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io(error)),
+    };
+    let length = file.metadata().map_err(io)?.len();
+    let start = length.saturating_sub(most);
+    file.seek(SeekFrom::Start(start)).map_err(io)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(io)?;
+    if start > 0 {
+        let first = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+        bytes.drain(..first);
+    }
+    Ok(bytes)
+}
+
 /// The text that notes add to a ledger with that head.
 pub fn lines(
     head: &Head,

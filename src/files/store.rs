@@ -223,6 +223,19 @@ impl Store {
         Ok(true)
     }
 
+    /// Keeps the files that could not be read beside the ones that replace them.
+    pub fn keep_damaged(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let stamp = now.format("%Y%m%dT%H%M%SZ");
+        for path in [self.layout.state_yaml(), self.layout.budget_json()] {
+            if let Some(bytes) = document::read(&path)? {
+                let mut name = path.clone().into_os_string();
+                name.push(format!(".damaged-{stamp}"));
+                atomic::write(Path::new(&name), &bytes, Durability::Durable)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Copies a transaction to its places. Done twice it does the same.
     fn apply(&self, txn: &Transaction) -> Result<(), StoreError> {
         if let Some(state) = &txn.state {

@@ -1,0 +1,105 @@
+//! Landing: what commit an approved candidate becomes, whether it has landed, and moving the base to it.
+
+use std::fmt::Write as _;
+
+use crate::core::observation::LandingSighting;
+use crate::core::state::{Candidate, Landing, Stage};
+use crate::git::{self, CommitText, GitError, LandingOrder, Objects, Rebase, Repo, Signature};
+
+use super::observe::Observer;
+
+/// The landing commit. Everything in it is fixed by the state, so a landing that is repeated after a crash is the same
+/// commit.
+fn commit_text(stage: &Stage, landing: &Landing) -> Option<CommitText> {
+    let committer = landing.committer.as_ref()?;
+    let approval = &landing.approval;
+    let mut message = format!("{}: {}\n\n", stage.id, approval.headline);
+    for verifier in &approval.verifiers {
+        let _ = writeln!(message, "Co-Authored-By: {verifier}");
+    }
+    let _ = writeln!(message, "Autometta-Stage: {}", stage.id);
+    let _ = writeln!(message, "Autometta-Run: {}", landing.candidate.run);
+    let _ = writeln!(message, "Autometta-Worker: {}", stage.worker);
+    for verifier in &approval.verifiers {
+        let _ = writeln!(message, "Autometta-Verifier: {verifier}");
+    }
+    if let Some(sha256) = &stage.card_sha256 {
+        let _ = writeln!(message, "Autometta-Card: {sha256}");
+    }
+    let _ = writeln!(message, "Autometta-Tree: {}", approval.tree);
+    Some(CommitText {
+        tree: approval.tree.clone(),
+        parents: vec![landing.work.base_commit.clone()],
+        author: Signature::from(&stage.worker),
+        committer: Signature::from(committer),
+        at: landing.decided_at,
+        message,
+    })
+}
+
+fn order(objects: &Objects, stage: &Stage, landing: &Landing) -> Result<Option<LandingOrder>, GitError> {
+    let Some(text) = commit_text(stage, landing) else { return Ok(None) };
+    let commit = objects.write_commit(&text)?;
+    Ok(Some(LandingOrder { branch: stage.base_branch.clone(), parent: landing.work.base_commit.clone(), commit }))
+}
+
+/// Where a landing stands.
+pub fn look(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> LandingSighting {
+    sighting(observer, stage, landing).unwrap_or_else(|error| LandingSighting::Failed(error.to_string()))
+}
+
+fn sighting(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> Result<LandingSighting, GitError> {
+    let Some(tip) = observer.repo.tip(&stage.base_branch)? else { return Ok(LandingSighting::NoBase) };
+    let base = &landing.work.base_commit;
+    if let Some(order) = order(observer.objects, stage, landing)?
+        && (tip != *base || order.commit == tip)
+    {
+        match observer.repo.landed(&order)? {
+            git::Landed::Yes => return Ok(LandingSighting::Landed(order.commit)),
+            git::Landed::Unfinished => return Ok(LandingSighting::Ready),
+            git::Landed::No => {}
+        }
+    }
+    if tip == *base || landing.candidate.commit == *base {
+        return Ok(LandingSighting::Ready);
+    }
+    match observer.objects.rebase(base, &tip, &landing.candidate.tree)? {
+        Rebase::Overlap { paths } => {
+            let paths = paths.iter().map(|path| path.text().into_owned()).collect();
+            Ok(LandingSighting::Overlap { tip, paths })
+        }
+        Rebase::Disjoint { tree } => {
+            let author = Signature::from(&stage.worker);
+            let commit = observer.objects.write_commit(&CommitText {
+                tree: tree.clone(),
+                parents: vec![tip.clone()],
+                author: author.clone(),
+                committer: author,
+                at: landing.decided_at,
+                message: format!(
+                    "{}: candidate on a moved base\n\nAutometta-Stage: {}\nAutometta-Run: {}\n",
+                    stage.id, stage.id, landing.candidate.run
+                ),
+            })?;
+            let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
+            Ok(LandingSighting::Rebased { tip, candidate })
+        }
+    }
+}
+
+/// Moves the base branch. What came of it is what the next look in this fire goes by.
+pub fn land(repo: &Repo, stage: &Stage, landing: &Landing) -> Option<LandingSighting> {
+    let landed = order(repo, stage, landing).and_then(|order| match order {
+        None => Ok(None),
+        Some(order) => Ok(Some(repo.land(&order)?)),
+    });
+    match landed {
+        // The look that follows finds out by itself that it has landed, or that the base has moved.
+        Ok(None | Some(git::Landing::Done | git::Landing::Moved { .. })) => None,
+        Ok(Some(git::Landing::Dirty { paths })) => {
+            Some(LandingSighting::Dirty(paths.iter().map(|path| path.text().into_owned()).collect()))
+        }
+        Ok(Some(git::Landing::Busy { why })) => Some(LandingSighting::Busy(why)),
+        Err(error) => Some(LandingSighting::Failed(error.to_string())),
+    }
+}

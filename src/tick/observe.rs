@@ -1,0 +1,350 @@
+//! Turning the world into data: what runs in flight have come to, what pending stages ask for, where the bases are.
+//!
+//! Looking changes nothing that anybody relies on: what it stores are objects named by their content (trees, commits,
+//! the pinned bytes of cards). It looks at no more than the state makes necessary; an idle repository costs a few
+//! file reads and no process.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::core::exit::{ExitRecord, Outbox};
+use crate::core::handoff::Handoff;
+use crate::core::ids::{Identity, Role, RunId, StageId};
+use crate::core::observation::{
+    Brief, Captured, Ended, LandingSighting, LostRun, Observation, ParkedSighting, Product, Pulse, Returned, Sighting,
+    Watched, WorkSighting,
+};
+use crate::core::quantity::Seconds;
+use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, State, Work};
+use crate::core::step::hold;
+use crate::core::verdict::Verdict;
+use super::meter::meter_for;
+use crate::files::document;
+use crate::files::store::Loaded;
+use crate::git::{CommitText, GitError, Objects, Repo, Signature};
+use crate::runs;
+
+use super::brief::{self, Pin};
+use super::error::TickError;
+use super::landing;
+use super::site::{Site, run_branch};
+
+/// Who looks.
+pub struct Observer<'a> {
+    /// The repository.
+    pub site: &'a Site,
+    /// Its git.
+    pub repo: &'a Repo,
+    /// Where new objects go: the repository's own, or a place that is thrown away.
+    pub objects: &'a Objects,
+    /// Whether this look is followed by a commit.
+    pub purpose: Purpose,
+    /// What came of the landings that this fire tried.
+    pub landings: &'a BTreeMap<StageId, LandingSighting>,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What a look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To act on it.
+    Act,
+    /// To say what would be done.
+    Plan,
+}
+
+impl Observer<'_> {
+    /// Looks.
+    pub fn observe(&self, loaded: &Loaded) -> Result<Observation, TickError> {
+        let state = &loaded.state;
+        let mut seen = Observation::default();
+        for stage in &state.stages {
+            self.chores(stage, &mut seen)?;
+            self.stage(state, loaded, stage, &mut seen)?;
+        }
+        let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));
+        if state.stages.iter().filter(lands).any(|stage| self.is_moving(stage, &seen)) {
+            seen.committer = self.committer();
+        }
+        Ok(seen)
+    }
+
+    /// The operator's git identity; none is a reason that the machine shows.
+    fn committer(&self) -> Option<Identity> {
+        let signature = self.repo.committer().ok()?;
+        format!("{} <{}>", signature.name(), signature.email()).parse().ok()
+    }
+
+    /// Whether something of this stage has ended, or waits to go on.
+    fn is_moving(&self, stage: &Stage, seen: &Observation) -> bool {
+        let flights = stage.life.flights();
+        matches!(stage.life, Life::Landing(_))
+            || flights.iter().any(|flight| {
+                matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_)))
+            })
+    }
+
+    fn stage(&self, state: &State, loaded: &Loaded, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
+        match &stage.life {
+            Life::Pending(_) => {
+                let held = hold(&state.stages, stage, &loaded.budget, &self.site.policy, self.now);
+                // A stage that waits for another of this fire is looked at as well: its turn may come in this step.
+                let may_come = |held: &crate::core::step::Hold| {
+                    use crate::core::step::Hold;
+                    matches!(held, Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..))
+                        && state.stages.iter().any(|other| self.may_end_now(other, seen))
+                };
+                if held.as_ref().is_none_or(may_come) {
+                    self.brief(stage, seen);
+                    self.tip(&stage.base_branch, seen)?;
+                }
+            }
+            Life::Working(working) => {
+                let sighting = self.run(stage, &working.flight.run, &working.work)?;
+                if !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted) {
+                    self.brief(stage, seen);
+                }
+                seen.runs.insert(working.flight.run.clone(), sighting);
+            }
+            Life::Gating(gating) => {
+                let mut moving = gating.flight.is_none();
+                if let Some(flight) = &gating.flight {
+                    let sighting = self.run(stage, &flight.run, &gating.work)?;
+                    moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
+                    seen.runs.insert(flight.run.clone(), sighting);
+                }
+                if moving {
+                    self.brief(stage, seen);
+                }
+            }
+            Life::Verifying(verifying) => {
+                let mut moving = false;
+                for seat in &verifying.seats {
+                    match &seat.flight {
+                        None => moving |= seat.vote.is_none(),
+                        Some(flight) => {
+                            let sighting = self.run(stage, &flight.run, &verifying.work)?;
+                            moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
+                            seen.runs.insert(flight.run.clone(), sighting);
+                        }
+                    }
+                }
+                if moving {
+                    self.brief(stage, seen);
+                }
+            }
+            Life::Landing(state) => {
+                self.brief(stage, seen);
+                let sighting = match self.landings.get(&stage.id) {
+                    Some(known) => known.clone(),
+                    None => landing::look(self, stage, state),
+                };
+                seen.landings.insert(stage.id.clone(), sighting);
+            }
+            Life::Over(over) => {
+                if let Some(kept) = &over.kept
+                    && kept.awaits == Awaits::Merge
+                    && let Some(tip) = self.repo.tip(&stage.base_branch)?
+                    && kept.seen_tip.as_ref() != Some(&tip)
+                {
+                    let trailer = kept.candidate.run.to_string();
+                    let merged =
+                        self.repo.merged_by_hand(&kept.base_commit, &tip, &stage.id, &trailer, &kept.candidate.commit)?;
+                    seen.parked.insert(stage.id.clone(), ParkedSighting { tip, merged });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a stage in progress could end in this very step, so that others take its place.
+    fn may_end_now(&self, other: &Stage, seen: &Observation) -> bool {
+        match &other.life {
+            Life::Landing(_) => true,
+            life => life.flights().iter().any(|flight| match seen.runs.get(&flight.run) {
+                // Stages further down the queue have not been looked at yet.
+                None => true,
+                Some(sighting) => matches!(sighting, Sighting::Ended(_) | Sighting::Lost(_)),
+            }),
+        }
+    }
+
+    fn brief(&self, stage: &Stage, seen: &mut Observation) {
+        let pin = if self.purpose == Purpose::Act { Pin::Yes } else { Pin::No };
+        seen.briefs.entry(stage.id.clone()).or_insert_with(|| brief::read(self.site, stage, pin));
+    }
+
+    fn tip(&self, branch: &str, seen: &mut Observation) -> Result<(), TickError> {
+        if !seen.tips.contains_key(branch) {
+            seen.tips.insert(branch.to_owned(), self.repo.tip(branch)?);
+        }
+        Ok(())
+    }
+
+    /// Which of a stage's chores were done.
+    fn chores(&self, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
+        let mut done = Vec::new();
+        for chore in &stage.chores {
+            let is_done = match chore {
+                Chore::PointRunBranch { commit } => self.repo.tip(&run_branch(&stage.id))?.as_ref() == Some(commit),
+                Chore::DropRunBranch => self.repo.tip(&run_branch(&stage.id))?.is_none(),
+                Chore::KeepWork { branch, commit } => self.repo.tip(branch)?.as_ref() == Some(commit),
+                Chore::Publish { run } => self.site.layout.run(run).join(super::publish::PUBLISHED).exists(),
+                Chore::Ask { run } => self.site.layout.run(run).join(super::publish::ASKED).exists(),
+                Chore::Clear { run } => {
+                    self.site.layout.run(run).join(super::perform::CLEARED).exists() && !self.site.worktree(run).exists()
+                }
+            };
+            if is_done {
+                done.push(chore.clone());
+            }
+        }
+        if !done.is_empty() {
+            seen.done.insert(stage.id.clone(), done);
+        }
+        Ok(())
+    }
+
+    fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Sighting, TickError> {
+        let dir = self.site.layout.run(run);
+        if !dir.exists() {
+            return Ok(Sighting::NotStarted);
+        }
+        Ok(match runs::probe(&dir, &meter_for) {
+            runs::Sighting::NotStarted => Sighting::NotStarted,
+            runs::Sighting::Running(pulse) => Sighting::Running(Pulse {
+                elapsed: Some(Seconds(pulse.elapsed.as_secs())),
+                watched: match pulse.supervisor {
+                    runs::SupervisorState::Alive => Watched::BySupervisor,
+                    runs::SupervisorState::Gone => Watched::ByTicksOnly,
+                },
+            }),
+            runs::Sighting::Exited(record) => {
+                let product = match run.role {
+                    Role::Gate => Product::Gate,
+                    Role::Verifier => Product::Verifier { verdict: self.verdict(stage, &record)? },
+                    Role::Worker => {
+                        let handoff = self.handoff(stage, &record)?;
+                        let work = self.work(stage, run, work, record.ended_at, &handoff);
+                        Product::Worker { handoff, work }
+                    }
+                };
+                Sighting::Ended(Box::new(Ended { record: *record, product }))
+            }
+            runs::Sighting::Lost(lost) => {
+                if self.purpose == Purpose::Act {
+                    runs::reap_lost(&dir)?;
+                }
+                let ran = self.now.signed_duration_since(lost.started_at).max(TimeDelta::zero());
+                let work = (run.role == Role::Worker)
+                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing));
+                Sighting::Lost(Box::new(LostRun {
+                    usage: lost.usage,
+                    elapsed: u64::try_from(ran.num_seconds()).ok().map(Seconds),
+                    work,
+                    detail: "its supervisor and its agent are gone without a record".to_owned(),
+                }))
+            }
+            runs::Sighting::Unreadable(why) => {
+                let work =
+                    (run.role == Role::Worker).then(|| self.work(stage, run, work, self.now, &Returned::Nothing));
+                Sighting::Lost(Box::new(LostRun {
+                    usage: crate::core::exit::Usage::default(),
+                    elapsed: None,
+                    work,
+                    detail: format!("its record cannot be used: {why}"),
+                }))
+            }
+        })
+    }
+
+    fn handoff(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Handoff>, TickError> {
+        self.returned(record, Outbox::Handoff, "handoff.json", |bytes| Handoff::parse(bytes, &stage.id))
+    }
+
+    fn verdict(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Verdict>, TickError> {
+        let criteria = match brief::read(self.site, stage, Pin::No) {
+            Ok(brief) => brief.card.criteria.len(),
+            Err(why) => return Ok(Returned::Unusable(why)),
+        };
+        self.returned(record, Outbox::Verdict, "verdict.json", |bytes| Verdict::parse(bytes, &stage.id, criteria))
+    }
+
+    /// What an agent returned, from the copy in the run's own directory; nothing else is ever read.
+    fn returned<T>(
+        &self,
+        record: &ExitRecord,
+        kind: Outbox,
+        name: &str,
+        parse: impl Fn(&[u8]) -> Result<T, crate::core::fault::Faults>,
+    ) -> Result<Returned<T>, TickError> {
+        if let Some(why) = &record.outbox_fault {
+            return Ok(Returned::Unusable(why.clone()));
+        }
+        if record.outbox != Some(kind) {
+            return Ok(Returned::Nothing);
+        }
+        let path = self.site.layout.run(&record.run_id).join("outbox").join(name);
+        Ok(match document::read(&path)? {
+            None => Returned::Nothing,
+            Some(bytes) => match parse(&bytes) {
+                Ok(value) => Returned::Usable(value),
+                Err(faults) => Returned::Unusable(faults.to_string()),
+            },
+        })
+    }
+
+    /// What a worker's worktree holds, as a commit on the base.
+    fn work(
+        &self,
+        stage: &Stage,
+        run: &RunId,
+        work: &Work,
+        at: DateTime<Utc>,
+        handoff: &Returned<Handoff>,
+    ) -> WorkSighting {
+        let force = brief::read(self.site, stage, Pin::No).map(|brief| declared(&brief, handoff)).unwrap_or_default();
+        let capture = match self.objects.capture(&self.site.worktree(run), &work.base_commit, &force) {
+            Ok(capture) => capture,
+            Err(GitError::WorktreeMissing { .. }) => return WorkSighting::Gone,
+            Err(error) => return WorkSighting::Unreadable(error.to_string()),
+        };
+        let changed: Vec<String> = capture.changed.iter().map(|change| change.path.text().into_owned()).collect();
+        let embedded = capture.embedded.iter().map(|path| path.text().into_owned()).collect();
+        let commit = if changed.is_empty() {
+            Ok(work.base_commit.clone())
+        } else {
+            let author = Signature::from(&stage.worker);
+            self.objects.write_commit(&CommitText {
+                tree: capture.tree.clone(),
+                parents: vec![work.base_commit.clone()],
+                author: author.clone(),
+                committer: author,
+                at,
+                message: format!(
+                    "{}: candidate of attempt {}\n\nAutometta-Stage: {}\nAutometta-Run: {run}\n",
+                    stage.id, run.attempt, stage.id
+                ),
+            })
+        };
+        match commit {
+            Ok(commit) => {
+                let candidate = Candidate { commit, tree: capture.tree, run: run.clone() };
+                WorkSighting::Captured(Captured { candidate, changed, embedded })
+            }
+            Err(error) => WorkSighting::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// Paths that belong to the candidate even where git ignores them: what the card and the handoff declare.
+fn declared(brief: &Brief, handoff: &Returned<Handoff>) -> Vec<String> {
+    let mut paths: Vec<String> =
+        brief.card.deliverables.iter().map(|deliverable| deliverable.path.as_str().to_owned()).collect();
+    if let Returned::Usable(handoff) = handoff {
+        paths.extend(handoff.deliverables.iter().map(|path| path.as_str().to_owned()));
+    }
+    paths
+}

@@ -1,0 +1,202 @@
+//! Doing what a step has decided. Every effect is idempotent; what came of it is observed, never assumed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use tracing::{info, warn};
+
+use crate::core::ids::{Role, RunId, StageId};
+use crate::core::observation::LandingSighting;
+use crate::core::run::StopReason;
+use crate::core::state::{Chore, Life, Stage, State, Stopping};
+use crate::core::step::Effect;
+use crate::files::atomic::{self, Durability};
+use crate::files::document;
+use crate::git::{Expect, RefName, Repo, WorktreeSpec};
+use crate::runs::{self, Launched};
+
+use super::brief::{self, Pin};
+use super::error::TickError;
+use super::order::{self, Job};
+use super::site::{Site, run_branch};
+use super::{landing, prompt, publish};
+
+/// Marks a run whose checkout was removed after nothing of it was alive.
+pub const CLEARED: &str = "cleared";
+/// Where a run's directory says why it could not be launched.
+const LAUNCH_LOG: &str = "launch.log";
+
+/// What came of the effects that this fire finished itself.
+#[derive(Debug, Default)]
+pub struct Performed {
+    /// Stages whose landing was tried, with what stood in the way.
+    pub landings: BTreeMap<StageId, LandingSighting>,
+    /// Whether a landing was tried, so that the fire goes round once more.
+    pub landed: bool,
+    /// What failed; the next tick tries again.
+    pub failures: Vec<String>,
+}
+
+/// Carries effects out, in their order. One that fails keeps none of the others from being tried, but a checkout is
+/// not cleared for a stage whose work could not be kept.
+pub fn perform(site: &Site, repo: &Repo, state: &State, effects: &[Effect], now: DateTime<Utc>) -> Performed {
+    let mut performed = Performed::default();
+    let mut unsafe_to_clear = BTreeSet::new();
+    for effect in effects {
+        let result = match effect {
+            Effect::Stop { run, why } => stop(site, run, *why),
+            Effect::Chore { stage, chore } => {
+                if matches!(chore, Chore::Clear { .. }) && unsafe_to_clear.contains(stage) {
+                    continue;
+                }
+                let result = do_chore(site, repo, state, stage, chore);
+                if result.is_err() {
+                    unsafe_to_clear.insert(stage.clone());
+                }
+                result
+            }
+            Effect::Land { stage } => {
+                performed.landed = true;
+                if let Some(stage) = state.stage(stage)
+                    && let Life::Landing(landing) = &stage.life
+                    && let Some(sighting) = landing::land(repo, stage, landing)
+                {
+                    performed.landings.insert(stage.id.clone(), sighting);
+                }
+                Ok(())
+            }
+            Effect::Launch { run } => launch(site, repo, state, run, now),
+        };
+        if let Err(error) = result {
+            warn!(repo = %site.root.display(), ?effect, "{error}");
+            performed.failures.push(error.to_string());
+        }
+    }
+    performed
+}
+
+fn stop(site: &Site, run: &RunId, why: Stopping) -> Result<(), TickError> {
+    let reason = match why {
+        Stopping::Cancelled => StopReason::Operator,
+        Stopping::Skipped => StopReason::Obsolete,
+        Stopping::OverTime => StopReason::Timeout,
+    };
+    let stopped = runs::stop(&site.layout.run(run), reason)?;
+    info!(%run, ?stopped, "stopping");
+    Ok(())
+}
+
+fn do_chore(site: &Site, repo: &Repo, state: &State, stage: &StageId, chore: &Chore) -> Result<(), TickError> {
+    let Some(stage) = state.stage(stage) else { return Ok(()) };
+    match chore {
+        Chore::PointRunBranch { commit } => {
+            // The worker's checkout may be on that branch; it goes first, so that no checkout is left behind its branch.
+            let worker = stage.chores.iter().filter_map(|chore| match chore {
+                Chore::Clear { run } if run.role == Role::Worker => Some(run),
+                _ => None,
+            });
+            for run in worker {
+                clear(site, repo, run)?;
+            }
+            repo.set_ref(&RefName::branch(&run_branch(&stage.id))?, commit, &Expect::Anything)?;
+        }
+        Chore::DropRunBranch => {
+            repo.delete_ref(&RefName::branch(&run_branch(&stage.id))?, &Expect::Anything)?;
+        }
+        Chore::KeepWork { branch, commit } => {
+            repo.set_ref(&RefName::branch(branch)?, commit, &Expect::Anything)?;
+        }
+        Chore::Publish { run } => publish::publish(site, stage, run)?,
+        Chore::Ask { run } => publish::ask(site, stage, run)?,
+        Chore::Clear { run } => clear(site, repo, run)?,
+    }
+    Ok(())
+}
+
+/// Makes sure that nothing of a run is alive, then removes its checkout.
+fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickError> {
+    let dir = site.layout.run(run);
+    let marker = dir.join(CLEARED);
+    let worktree = site.worktree(run);
+    if marker.exists() && !worktree.exists() {
+        return Ok(());
+    }
+    if dir.exists() {
+        runs::reap_lost(&dir)?;
+    }
+    repo.remove_worktree(&worktree)?;
+    // The folder of all checkouts goes with its last one; while others are in it this fails, and that is right.
+    drop(std::fs::remove_dir(site.worktrees()));
+    atomic::make_dirs(&dir, Durability::Volatile)?;
+    atomic::write(&marker, b"", Durability::Volatile)?;
+    Ok(())
+}
+
+/// Starts a run that stands in the state.
+fn launch(site: &Site, repo: &Repo, state: &State, run: &RunId, now: DateTime<Utc>) -> Result<(), TickError> {
+    let Some(stage) = state.stage(&run.stage) else { return Ok(()) };
+    let Some(job) = Job::of(stage, run) else { return Ok(()) };
+    let dir = site.layout.run(run);
+    let result = prepare_and_launch(site, repo, stage, &job, &dir, now);
+    if let Err(error) = &result {
+        // The next look finds that it never started; why, stands here for people.
+        let line = format!("{now} {error}\n");
+        if atomic::make_dirs(&dir, Durability::Volatile).is_ok() {
+            drop(atomic::append_durable(&dir.join(LAUNCH_LOG), line.as_bytes()));
+        }
+    }
+    result
+}
+
+fn prepare_and_launch(
+    site: &Site,
+    repo: &Repo,
+    stage: &Stage,
+    job: &Job<'_>,
+    dir: &Path,
+    now: DateTime<Utc>,
+) -> Result<(), TickError> {
+    let run = &job.flight.run;
+    if !dir.join("run.json").exists() {
+        let brief = brief::read(site, stage, Pin::Yes).map_err(TickError::Prompt)?;
+        let spec = WorktreeSpec { path: site.worktree(run), commit: job.start.clone(), branch: job.branch() };
+        repo.ensure_worktree(&spec)?;
+        furnish(site, &spec.path, &brief.card_sha256)?;
+        let prompt = prompt::make(site, repo, job, &brief)?;
+        let launch = order::make(site, job, &brief, prompt, now)?;
+        atomic::make_dirs(dir, Durability::Durable)?;
+        for (name, text) in &launch.files {
+            atomic::write(&dir.join(name), text.as_bytes(), Durability::Volatile)?;
+        }
+        let text = document::to_json_pretty(&launch.order).map_err(|error| TickError::Prompt(error.to_string()))?;
+        atomic::write(&dir.join("run.json"), text.as_bytes(), Durability::Durable)?;
+    }
+    let launched = runs::launch(dir, &site.exe)?;
+    info!(%run, ?launched, "launch");
+    if let Launched::CouldNotStart(why) = launched {
+        warn!(%run, "{why}");
+        return Err(TickError::Prompt(format!("{run} could not start: {why}")));
+    }
+    Ok(())
+}
+
+/// What a fresh checkout gets from us: the pinned card, and links to ignored folders that the manifest names.
+fn furnish(site: &Site, worktree: &Path, card_sha256: &str) -> Result<(), TickError> {
+    let ours = worktree.join(".autometta");
+    atomic::make_dirs(&ours.join("outbox"), Durability::Volatile)?;
+    if let Some(card) = document::read(&site.layout.pinned_card(card_sha256))? {
+        atomic::write(&ours.join("card.md"), &card, Durability::Volatile)?;
+    }
+    for link in &site.manifest.link {
+        let (from, to) = (site.root.join(link.as_str()), worktree.join(link.as_str()));
+        if from.exists() && std::fs::symlink_metadata(&to).is_err() {
+            if let Some(parent) = to.parent() {
+                atomic::make_dirs(parent, Durability::Volatile)?;
+            }
+            symlink(&from, &to).map_err(|source| TickError::Io { path: to, source })?;
+        }
+    }
+    Ok(())
+}

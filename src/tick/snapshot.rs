@@ -1,0 +1,88 @@
+//! Snapshots of the state on `refs/autometta/state`, and getting a lost state back from them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::core::state_doc::StateDoc;
+use crate::files::document;
+use crate::files::ledger::{self, Head};
+use crate::files::store::{self, Loaded, Store, StoreError};
+use crate::git::{RefName, Repo};
+
+use super::error::TickError;
+use super::site::Site;
+
+/// The ref.
+pub const REF: &str = "refs/autometta/state";
+
+/// The most of the ledger that one snapshot carries; the rest stands in the snapshots before it.
+const LEDGER_PART: u64 = 256 * 1024;
+
+/// What a snapshot is a snapshot of.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seal {
+    /// The ledger's last line and its hash: a state is as new as the ledger that led to it.
+    ledger: Head,
+}
+
+/// Writes a snapshot after a transition. Nothing is written where only counters or clocks changed, because then there
+/// is no transition.
+pub fn write(site: &Site, repo: &Repo, loaded: &Loaded, now: DateTime<Utc>) -> Result<(), TickError> {
+    let head = store::ledger_head(&site.layout)?;
+    let encode = |error: document::WriteError| TickError::Prompt(error.to_string());
+    let mut files = vec![
+        ("state.yaml".to_owned(), document::to_yaml(&StateDoc::from(&loaded.state)).map_err(encode)?.into_bytes()),
+        ("budget.json".to_owned(), document::to_json_pretty(&loaded.budget).map_err(encode)?.into_bytes()),
+        ("ledger.jsonl".to_owned(), ledger::tail(&site.layout.ledger(), LEDGER_PART).map_err(StoreError::from)?),
+    ];
+    for stage in &loaded.state.stages {
+        if stage.attempt == 0 {
+            continue;
+        }
+        for (folder, path) in
+            [("handoffs", site.layout.handoff(&stage.id)), ("verifiers", site.layout.verdict(&stage.id, None))]
+        {
+            if let Some(bytes) = document::read(&path)? {
+                files.push((format!("{folder}/{}.json", stage.id), bytes));
+            }
+        }
+    }
+    let seal = document::to_json_pretty(&Seal { ledger: head }).map_err(encode)?;
+    files.push(("seal.json".to_owned(), seal.into_bytes()));
+    repo.snapshot(&RefName::new(REF)?, &files, "State of the queue", now)?;
+    Ok(())
+}
+
+/// Brings state and budget back from the newest snapshot, where the ledger proves that nothing happened since. Says
+/// what it did; none where it cannot be proved.
+pub fn restore(site: &Site, repo: &Repo, store: &Store, now: DateTime<Utc>) -> Result<Option<String>, TickError> {
+    let name = RefName::new(REF)?;
+    let Some(seal) = repo.read_snapshot(&name, "seal.json")? else { return Ok(None) };
+    let Ok(seal) = serde_json::from_slice::<Seal>(&seal) else { return Ok(None) };
+    let Ok(head) = store::ledger_head(&site.layout) else { return Ok(None) };
+    if head != seal.ledger {
+        return Ok(None);
+    }
+    let (Some(state), Some(budget)) =
+        (repo.read_snapshot(&name, "state.yaml")?, repo.read_snapshot(&name, "budget.json")?)
+    else {
+        return Ok(None);
+    };
+    let state = store::decode_state(&site.layout.state_yaml(), &state)?;
+    if state.repo_id != site.repo_id {
+        return Ok(None);
+    }
+    let budget = store::decode_budget(&site.layout.budget_json(), &budget)?;
+    store.keep_damaged(now)?;
+    let note = crate::core::step::Note {
+        stage: None,
+        run: None,
+        event: "restored".to_owned(),
+        from: None,
+        to: None,
+        detail: format!("state and budget from {REF}, which the ledger proves to be current"),
+    };
+    let detail = note.detail.clone();
+    store.commit(None, &Loaded { state, budget }, &[note], now)?;
+    Ok(Some(detail))
+}
