@@ -7,4 +7,5 @@ pub mod card;
 pub mod exit;
 pub mod fault;
 pub mod ids;
+pub mod manifest;
 pub mod quantity;
