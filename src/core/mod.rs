@@ -9,3 +9,4 @@ pub mod fault;
 pub mod ids;
 pub mod manifest;
 pub mod quantity;
+pub mod subscriber;
