@@ -10,3 +10,4 @@ pub mod ids;
 pub mod manifest;
 pub mod quantity;
 pub mod subscriber;
+pub mod v1;
