@@ -17,7 +17,7 @@ mod family;
 mod values;
 
 pub use family::{AuthMode, DecoderKind, FamilyOverride};
-pub use values::{RepoPath, TimeLimit};
+pub use values::{FormError, RepoPath, TimeLimit};
 
 /// The manifest version that this program writes and the only one it reads.
 pub const VERSION: u32 = 1;
