@@ -1,0 +1,5 @@
+//! The bytes of `state/` and of everything a person writes for us: reading, checking, writing, locking.
+//!
+//! What a document means is the business of `core`; what stands on disk, and how it got there whole, is decided here.
+
+pub mod document;
