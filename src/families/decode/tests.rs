@@ -40,8 +40,8 @@ fn usage(parts: [u64; 4], cost: Option<u64>, source: UsageSource) -> Usage {
     .totalled()
 }
 
-fn class(decoded: &Decoded) -> Option<RefusalClass> {
-    decoded.provider.refusal.as_ref().map(|refusal| refusal.class)
+fn class(report: &Decoded) -> Option<RefusalClass> {
+    report.provider.refusal.as_ref().map(|refusal| refusal.class)
 }
 
 const OK: ProcessEnd = ProcessEnd::Code(0);
@@ -50,22 +50,22 @@ const TERMINATED: ProcessEnd = ProcessEnd::Code(143);
 
 #[test]
 fn a_claude_run_that_succeeds_is_read_whole() {
-    let decoded = claude(captured!("claude-success"), OK);
-    assert_eq!(decoded.success, Success::Yes);
-    assert_eq!(decoded.usage, usage([3200, 1400, 0, 100], Some(19_200), UsageSource::Result));
-    assert_eq!(decoded.usage.total_tokens, Tokens(4700));
-    assert_eq!(decoded.session.as_deref(), Some("f4415575-b9ba-4565-b4eb-04887db59d84"));
-    assert_eq!((decoded.provider, decoded.structured, decoded.own_cap), (ProviderReport::default(), None, None));
+    let report = claude(captured!("claude-success"), OK);
+    assert_eq!(report.success, Success::Yes);
+    assert_eq!(report.usage, usage([3200, 1400, 0, 100], Some(19_200), UsageSource::Result));
+    assert_eq!(report.usage.total_tokens, Tokens(4700));
+    assert_eq!(report.session.as_deref(), Some("f4415575-b9ba-4565-b4eb-04887db59d84"));
+    assert_eq!((report.provider, report.structured, report.own_cap), (ProviderReport::default(), None, None));
 }
 
 #[test]
 fn a_codex_run_counts_the_cached_input_once() {
-    let decoded = codex(captured!("codex-success"), OK);
-    assert_eq!(decoded.success, Success::Yes);
-    assert_eq!(decoded.usage, usage([3200, 1400, 0, 100], None, UsageSource::Result));
-    assert_eq!(decoded.usage.total_tokens, Tokens(4700));
-    assert_eq!(decoded.session.as_deref(), Some("01a1fb3e-4cdd-78b0-b31d-82d7ca7ae456"));
-    assert_eq!((decoded.provider, decoded.structured), (ProviderReport::default(), None));
+    let report = codex(captured!("codex-success"), OK);
+    assert_eq!(report.success, Success::Yes);
+    assert_eq!(report.usage, usage([3200, 1400, 0, 100], None, UsageSource::Result));
+    assert_eq!(report.usage.total_tokens, Tokens(4700));
+    assert_eq!(report.session.as_deref(), Some("01a1fb3e-4cdd-78b0-b31d-82d7ca7ae456"));
+    assert_eq!((report.provider, report.structured), (ProviderReport::default(), None));
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn a_message_that_repeats_is_counted_once_while_the_run_goes_on() {
     let until_result: Vec<&str> = all.lines().filter(|line| !line.contains("\"type\":\"result\"")).collect();
     let twice = [until_result.join("\n"), until_result.join("\n")].join("\n");
     for lines in [until_result.join("\n"), twice] {
-        let decoded = claude(&lines, TERMINATED);
-        assert_eq!(decoded.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
+        let report = claude(&lines, TERMINATED);
+        assert_eq!(report.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
         let why = "it exited with code 143: its output ends without a result record";
-        assert_eq!(decoded.success, Success::No(why.into()));
+        assert_eq!(report.success, Success::No(why.into()));
     }
 }
 
@@ -111,9 +111,9 @@ fn an_empty_result_does_not_hide_what_the_stream_showed() {
     let mut lines: Vec<&str> = all.lines().collect();
     lines.pop();
     lines.push(r#"{"type":"result","subtype":"error_during_execution","is_error":true,"usage":{"input_tokens":0}}"#);
-    let decoded = claude(&lines.join("\n"), OK);
-    assert_eq!(decoded.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
-    assert_eq!(decoded.success, Success::No("its result is `error_during_execution`".into()));
+    let report = claude(&lines.join("\n"), OK);
+    assert_eq!(report.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
+    assert_eq!(report.success, Success::No("its result is `error_during_execution`".into()));
 }
 
 #[test]
@@ -126,15 +126,15 @@ fn refusals_are_classed_and_cost_nothing() {
         (codex(captured!("codex-429"), FAILED), RefusalClass::Limit),
         (codex(captured!("codex-529"), FAILED), RefusalClass::Overloaded),
     ];
-    for (decoded, expected) in cases {
-        assert_eq!(class(&decoded), Some(expected), "{decoded:?}");
-        assert_eq!((decoded.usage.total_tokens, decoded.usage.source), (Tokens(0), UsageSource::Result), "{decoded:?}");
-        assert!(matches!(decoded.success, Success::No(_)), "{decoded:?}");
-        assert_eq!(decoded.provider.resets_at, None, "{decoded:?}");
+    for (report, expected) in cases {
+        assert_eq!(class(&report), Some(expected), "{report:?}");
+        assert_eq!((report.usage.total_tokens, report.usage.source), (Tokens(0), UsageSource::Result), "{report:?}");
+        assert!(matches!(report.success, Success::No(_)), "{report:?}");
+        assert_eq!(report.provider.resets_at, None, "{report:?}");
     }
     let line = "api_retry 7 of 10: status 401, authentication_failed";
-    let decoded = claude(captured!("claude-401-retrying-killed"), TERMINATED);
-    assert_eq!(decoded.provider.refusal.expect("refusal").line, line);
+    let report = claude(captured!("claude-401-retrying-killed"), TERMINATED);
+    assert_eq!(report.provider.refusal.expect("refusal").line, line);
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn a_limit_with_a_structured_reset_keeps_it_through_the_prose() {
     let lines = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","resetsAt":1795223760,"rateLimitType":"five_hour"}}
 {"type":"assistant","error":"rate_limit","message":{"model":"<synthetic>","content":[{"type":"text","text":"You've hit your 5-hour limit · resets 1:16am (UTC)"}]}}
 {"type":"result","subtype":"success","is_error":true,"api_error_status":429,"result":"You've hit your 5-hour limit · resets 1:16am (UTC)"}"#;
-    let decoded = claude(lines, FAILED);
-    assert_eq!(class(&decoded), Some(RefusalClass::Limit));
-    assert_eq!(decoded.provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0));
+    let report = claude(lines, FAILED);
+    assert_eq!(class(&report), Some(RefusalClass::Limit));
+    assert_eq!(report.provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0));
 
     let allowed = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"allowed","isUsingOverage":false}}"#;
     let overage = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","isUsingOverage":true}}"#;
@@ -172,8 +172,8 @@ fn a_limit_with_a_structured_reset_keeps_it_through_the_prose() {
 #[test]
 fn a_limit_in_seconds_is_counted_from_now() {
     let lines = r#"{"type":"turn.failed","error":{"message":"rate_limit_error: please retry after 30 seconds"}}"#;
-    let decoded = codex(lines, FAILED);
-    assert_eq!(decoded.provider.resets_at, DateTime::from_timestamp(1_795_218_030, 0));
+    let report = codex(lines, FAILED);
+    assert_eq!(report.provider.resets_at, DateTime::from_timestamp(1_795_218_030, 0));
 }
 
 #[test]
@@ -195,15 +195,15 @@ fn what_an_agent_says_or_quotes_is_never_a_refusal() {
     let quoted = "API Error: Request rejected (429) · You've hit your usage limit. Not logged in";
     let said = serde_json::json!({"type":"assistant","message":{"id":"m","model":"claude-x","content":[{"type":"text","text":quoted}],"usage":{"input_tokens":1}}});
     let tool = serde_json::json!({"type":"user","message":{"content":[{"type":"tool_result","content":quoted,"is_error":true}]}});
-    let decoded = claude(&format!("{said}\n{tool}"), FAILED);
-    assert_eq!(class(&decoded), None);
-    assert_eq!(decoded.usage.source, UsageSource::Stream);
+    let report = claude(&format!("{said}\n{tool}"), FAILED);
+    assert_eq!(class(&report), None);
+    assert_eq!(report.usage.source, UsageSource::Stream);
 
     let said = serde_json::json!({"type":"item.completed","item":{"type":"agent_message","text":quoted}});
     let tool = serde_json::json!({"type":"item.completed","item":{"type":"command_execution","aggregated_output":quoted,"exit_code":1}});
-    let decoded = codex(&format!("{said}\n{tool}"), FAILED);
-    assert_eq!(class(&decoded), None);
-    assert_eq!(decoded.usage.source, UsageSource::Unknown, "work was done, so it is not known to be free");
+    let report = codex(&format!("{said}\n{tool}"), FAILED);
+    assert_eq!(class(&report), None);
+    assert_eq!(report.usage.source, UsageSource::Unknown, "work was done, so it is not known to be free");
 }
 
 #[test]
@@ -225,9 +225,9 @@ fn the_session_file_of_codex_meters_a_run_that_is_killed() {
     session.lines().take(3).for_each(|line| decoder.feed_session(line.as_bytes()));
     assert_eq!(decoder.usage(), usage([1500, 500, 0, 60], None, UsageSource::Transcript));
     session.lines().for_each(|line| decoder.feed_session(line.as_bytes()));
-    let decoded = decoder.finish(ProcessEnd::Signal(9), now());
-    assert_eq!(decoded.usage, usage([3200, 1400, 0, 100], None, UsageSource::Transcript));
-    assert_eq!(decoded.success, Success::No("signal 9 ended it: its output ends within a turn".into()));
+    let report = decoder.finish(ProcessEnd::Signal(9), now());
+    assert_eq!(report.usage, usage([3200, 1400, 0, 100], None, UsageSource::Transcript));
+    assert_eq!(report.success, Success::No("signal 9 ended it: its output ends within a turn".into()));
 }
 
 #[test]
@@ -263,8 +263,8 @@ fn success_is_never_taken_from_the_exit_code_alone() {
 #[test]
 fn caps_that_the_cli_enforces_are_no_refusal() {
     let line = r#"{"type":"result","subtype":"error_max_budget_usd","is_error":true,"errors":["Reached maximum budget ($0.5)"],"total_cost_usd":1.004}"#;
-    let decoded = claude(line, FAILED);
-    assert_eq!((decoded.own_cap, class(&decoded)), (Some(OwnCap::Cost), None));
+    let report = claude(line, FAILED);
+    assert_eq!((report.own_cap, class(&report)), (Some(OwnCap::Cost), None));
 }
 
 #[test]
@@ -278,14 +278,14 @@ fn standard_error_explains_only_a_start_that_failed() {
         let mut decoder = Decoder::new(DecoderKind::Claude, ModelUse::Calls);
         decoder.feed_stderr(b"Reading additional input from stdin...");
         decoder.feed_stderr(line);
-        let decoded = decoder.finish(FAILED, now());
-        assert_eq!((class(&decoded), decoded.usage), (Some(*expected), Usage::none()));
+        let report = decoder.finish(FAILED, now());
+        assert_eq!((class(&report), report.usage), (Some(*expected), Usage::none()));
     }
     for (lines, end) in [("", TERMINATED), (captured!("claude-success"), FAILED), (captured!("claude-success"), OK)] {
         let mut decoder = fed(DecoderKind::Claude, lines);
         decoder.feed_stderr(b"error: unknown option '--bogus'");
-        let decoded = decoder.finish(end, now());
-        assert_eq!(class(&decoded).is_some(), lines.is_empty(), "{end:?}");
+        let report = decoder.finish(end, now());
+        assert_eq!(class(&report).is_some(), lines.is_empty(), "{end:?}");
     }
     let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
     decoder.feed_stderr(b"error: unknown option '--bogus'");
@@ -299,8 +299,8 @@ fn plain_output_means_its_exit_code_and_nothing_else() {
         let mut decoder = Decoder::new(DecoderKind::Plain, model_use);
         decoder.feed(line);
         assert_eq!(decoder.refusal(now()), None);
-        let decoded = decoder.finish(OK, now());
-        assert_eq!((decoded.success, decoded.usage), (Success::Yes, expected));
+        let report = decoder.finish(OK, now());
+        assert_eq!((report.success, report.usage), (Success::Yes, expected));
     }
     let failed = Decoder::new(DecoderKind::Plain, ModelUse::Never).finish(ProcessEnd::Code(3), now());
     assert_eq!(failed.success, Success::No("it exited with code 3".into()));
@@ -309,8 +309,8 @@ fn plain_output_means_its_exit_code_and_nothing_else() {
 #[test]
 fn a_run_that_never_started_used_nothing() {
     for kind in [DecoderKind::Claude, DecoderKind::Codex, DecoderKind::Plain] {
-        let decoded = Decoder::new(kind, ModelUse::Calls).finish(ProcessEnd::None, now());
-        assert_eq!((decoded.usage, class(&decoded)), (Usage::none(), None));
+        let report = Decoder::new(kind, ModelUse::Calls).finish(ProcessEnd::None, now());
+        assert_eq!((report.usage, class(&report)), (Usage::none(), None));
     }
     let unknown = claude("", TERMINATED);
     assert_eq!(unknown.usage, Usage::default(), "killed before its first word: unknown, not nothing");
@@ -343,7 +343,7 @@ fn hostile_lines_are_skipped() {
             decoder.feed_session(line);
             decoder.feed_stderr(line);
         }
-        let decoded = decoder.finish(FAILED, now());
-        assert!(matches!(decoded.success, Success::No(_)));
+        let report = decoder.finish(FAILED, now());
+        assert!(matches!(report.success, Success::No(_)));
     }
 }
