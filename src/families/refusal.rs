@@ -1,5 +1,5 @@
 //! What a refusal looks like, as data: a table of words per class, each with a line that a CLI or provider really
-//! printed, and a table of HTTP statuses.
+//! printed or holds in its binary, and a table of HTTP statuses.
 //!
 //! The tables are only ever asked about text that a CLI wrote itself: error records and the standard error of a
 //! failed start. What an agent says or a tool prints is never looked up here. Wording drifts between versions, so
@@ -16,7 +16,7 @@ pub struct Pattern {
     pub words: &'static str,
     /// What they mean.
     pub class: RefusalClass,
-    /// A real line that the row was made from.
+    /// The line that the row was made from.
     pub line: &'static str,
 }
 
@@ -30,9 +30,17 @@ pub const RECORD_PATTERNS: &[Pattern] = &[
     row(RefusalClass::Billing, "payment required", "Payment required: insufficient credits"),
     row(RefusalClass::Billing, "insufficient credits", "Payment required: insufficient credits"),
     row(RefusalClass::Billing, "credit balance is too low", "Credit balance is too low"),
+    row(RefusalClass::Billing, "monthly spend limit", "You've hit your monthly spend limit."),
+    row(RefusalClass::Billing, "out of credits", "Your workspace is out of credits. Add credits to continue."),
+    row(RefusalClass::Billing, "quota exceeded", "Quota exceeded. Check your plan and billing details."),
     row(RefusalClass::Context, "context length exceeded", "context length exceeded"),
     row(RefusalClass::Context, "too many tokens in request", "too many tokens in request"),
     row(RefusalClass::Context, "prompt is too long", "Prompt is too long"),
+    row(
+        RefusalClass::Context,
+        "ran out of room in the model's context",
+        "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before retrying.",
+    ),
     row(
         RefusalClass::Model,
         "issue with the selected model",
@@ -47,15 +55,29 @@ pub const RECORD_PATTERNS: &[Pattern] = &[
     ),
     row(RefusalClass::Auth, "not logged in", "Not logged in · Please run /login"),
     row(RefusalClass::Auth, "invalid_api_key", "invalid_api_key"),
+    row(RefusalClass::Auth, "invalid api key", "Invalid API key"),
+    row(RefusalClass::Auth, "oauth token has been revoked", "OAuth token has been revoked"),
     row(RefusalClass::Auth, "missing environment variable", "Missing environment variable: `OPENAI_API_KEY`."),
-    row(RefusalClass::Limit, "hit your usage limit", "You've hit your usage limit. Try again at 3:49 PM"),
-    row(RefusalClass::Limit, "hit your session limit", "You've hit your session limit · resets 3:45pm"),
-    row(RefusalClass::Limit, "hit your 5-hour limit", "You've hit your 5-hour limit · resets 1:16am (UTC)"),
-    row(RefusalClass::Limit, "hit your weekly limit", "You've hit your weekly limit · resets Mon 12:00am"),
+    row(
+        RefusalClass::Limit,
+        "you've hit your",
+        "You’ve hit your usage limit. Upgrade or try again at Nov 21st, 2026 1:16 AM.",
+    ),
+    row(RefusalClass::Limit, "usage limit reached", "Usage limit reached."),
     row(RefusalClass::Limit, "rate_limit_error", "rate_limit_error: too many requests"),
     row(RefusalClass::Limit, "rate limited", "Error 429: Rate limited"),
     row(RefusalClass::Limit, "retry after", "Please retry after 30 seconds"),
     row(RefusalClass::Overloaded, "overloaded_error", "overloaded_error"),
+    row(
+        RefusalClass::Overloaded,
+        "selected model is at capacity",
+        "Selected model is at capacity. Please try a different model.",
+    ),
+    row(
+        RefusalClass::Overloaded,
+        "experiencing high demand",
+        "We’re currently experiencing high demand, which may cause temporary errors.",
+    ),
     row(RefusalClass::Overloaded, "service unavailable", "Service unavailable (503)"),
 ];
 
@@ -82,7 +104,11 @@ pub const NETWORK_PATTERNS: &[Pattern] = &[
 pub const START_PATTERNS: &[Pattern] = &[
     row(RefusalClass::Configuration, "error: unknown option", "error: unknown option '--effort high'"),
     row(RefusalClass::Configuration, "error: unexpected argument", "error: unexpected argument '--bogus' found"),
-    row(RefusalClass::Configuration, "error: invalid value", "error: invalid value 'x' for '--sandbox <SANDBOX_MODE>'"),
+    row(
+        RefusalClass::Configuration,
+        "error: invalid value",
+        "error: invalid value 'bogus' for '--sandbox <SANDBOX_MODE>'",
+    ),
     row(
         RefusalClass::Configuration,
         "--dangerously-skip-permissions cannot be used with root",
@@ -116,10 +142,10 @@ pub const START_PATTERNS: &[Pattern] = &[
     row(
         RefusalClass::Configuration,
         "error: session id",
-        "Error: Session ID 0a0b0c0d-0000-4000-8000-000000000001 is already in use.",
+        "Error: Session ID 0a0b0c0d-0000-4000-8000-000000578701 is already in use.",
     ),
     row(RefusalClass::Auth, "not logged in", "Not logged in · Please run /login"),
-    row(RefusalClass::Auth, "invalid api key", "Invalid API key · Please run /login"),
+    row(RefusalClass::Auth, "invalid api key", "Invalid API key"),
 ];
 
 /// What an HTTP status of a provider means.
