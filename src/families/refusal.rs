@@ -2,8 +2,9 @@
 //! printed or holds in its binary, and a table of HTTP statuses.
 //!
 //! The tables are only ever asked about text that a CLI wrote itself: error records and the standard error of a
-//! failed start. What an agent says or a tool prints is never looked up here. Wording drifts between versions, so
-//! structured fields are read first and these tables last.
+//! failed start. What an agent says or a tool prints is never looked up here. A known wording says more than
+//! a status (a 429 may be a limit or an empty account), so it comes first; but wording drifts between versions, so a
+//! record's status or error name decides where no row matches.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
