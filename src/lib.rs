@@ -4,4 +4,5 @@
 //! `cli` → `tick` → { `files`, `runs`, `families`, `git` } → `core`.
 
 pub mod core;
+pub mod families;
 pub mod files;

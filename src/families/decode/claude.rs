@@ -1,0 +1,233 @@
+//! Claude Code's `--output-format stream-json`.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::{Closing, OwnCap, Standing, count, text};
+use crate::core::exit::{RefusalClass, Usage, UsageSource};
+use crate::core::quantity::{MicroUsd, Tokens};
+use crate::families::refusal::{Resets, class_of_record, class_of_status};
+
+/// How many message ids are remembered. Repeats follow each other closely, even with several subagents; an id that
+/// came back later would be counted twice, which errs on the safe side.
+const REMEMBERED_MESSAGES: usize = 128;
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    session: Option<String>,
+    /// Usage of messages that are no longer remembered.
+    settled: Usage,
+    /// The last usage of each recent message.
+    recent: VecDeque<(String, Usage)>,
+    standing: Option<Standing>,
+    limit_resets: Option<Resets>,
+    outcome: Option<Outcome>,
+    answered: bool,
+}
+
+/// The final record.
+#[derive(Debug)]
+struct Outcome {
+    success: Result<(), String>,
+    usage: Usage,
+    structured: Option<Value>,
+    own_cap: Option<OwnCap>,
+}
+
+impl Stream {
+    pub(super) fn feed(&mut self, record: &Value) {
+        if self.session.is_none() {
+            self.session = text(record, "/session_id").map(str::to_owned);
+        }
+        match text(record, "/type") {
+            Some("assistant") => self.assistant(record),
+            // A conversation that goes on takes its earlier result back. Other records may follow a result freely.
+            Some("user") => self.outcome = None,
+            Some("result") => self.result(record),
+            Some("rate_limit_event") => self.rate_limit(record),
+            Some("system") if text(record, "/subtype") == Some("api_retry") => self.retry(record),
+            _ => {}
+        }
+    }
+
+    fn assistant(&mut self, record: &Value) {
+        self.outcome = None;
+        let error = text(record, "/error");
+        if error.is_some() || text(record, "/message/model") == Some("<synthetic>") {
+            let said = text(record, "/message/content/0/text").unwrap_or_default();
+            let class = class_of_record(said).or_else(|| error.and_then(class_of_error));
+            if let Some(class) = class {
+                self.stand(Standing::new(class, said));
+            }
+            return;
+        }
+        // An answer proves that whatever was refused before has been overcome.
+        self.standing = None;
+        self.answered = true;
+        let Some(usage) = record.pointer("/message/usage") else { return };
+        let usage = message_usage(usage);
+        let id = text(record, "/message/id").unwrap_or_default();
+        if let Some((_, last)) = self.recent.iter_mut().rev().find(|(known, _)| known == id) {
+            *last = usage;
+            return;
+        }
+        self.recent.push_back((id.to_owned(), usage));
+        if self.recent.len() > REMEMBERED_MESSAGES
+            && let Some((_, oldest)) = self.recent.pop_front()
+        {
+            self.settled = sum(self.settled, oldest);
+        }
+    }
+
+    fn retry(&mut self, record: &Value) {
+        let error = text(record, "/error").unwrap_or("no reason given");
+        let status = record.pointer("/error_status").and_then(Value::as_u64);
+        let class = status.and_then(class_of_status).or_else(|| class_of_error(error));
+        // Without a status nothing was answered at all.
+        let class = class.or_else(|| status.is_none().then_some(RefusalClass::Network));
+        if let Some(class) = class {
+            let status = status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
+            let (attempt, most) = (count(record, "/attempt"), count(record, "/max_retries"));
+            self.stand(Standing::new(class, &format!("api_retry {attempt} of {most}: {status}, {error}")));
+        }
+    }
+
+    fn rate_limit(&mut self, record: &Value) {
+        let overage = record.pointer("/rate_limit_info/isUsingOverage") == Some(&Value::Bool(true));
+        if text(record, "/rate_limit_info/status") == Some("rejected") && !overage {
+            self.limit_resets =
+                record.pointer("/rate_limit_info/resetsAt").and_then(Value::as_i64).and_then(Resets::from_epoch);
+            let kind = text(record, "/rate_limit_info/rateLimitType").unwrap_or("unnamed");
+            self.stand(Standing::new(RefusalClass::Limit, &format!("rate_limit_event: the {kind} limit is reached")));
+        }
+    }
+
+    fn result(&mut self, record: &Value) {
+        let subtype = text(record, "/subtype").unwrap_or("none");
+        let is_error = record.pointer("/is_error") != Some(&Value::Bool(false));
+        let said = text(record, "/result").or_else(|| text(record, "/errors/0")).unwrap_or_default();
+        let own_cap = match subtype {
+            "error_max_budget_usd" => Some(OwnCap::Cost),
+            "error_max_turns" => Some(OwnCap::Turns),
+            _ => None,
+        };
+        let success = if subtype == "success" && !is_error {
+            Ok(())
+        } else if said.is_empty() {
+            Err(format!("its result is `{subtype}`"))
+        } else {
+            Err(format!("its result is `{subtype}` with the words: {}", said.chars().take(300).collect::<String>()))
+        };
+        if success.is_err() && is_error {
+            let status = record.pointer("/api_error_status").and_then(Value::as_u64);
+            if let Some(class) = class_of_record(said).or_else(|| status.and_then(class_of_status)) {
+                self.stand(Standing::new(class, said));
+            }
+        }
+        self.outcome = Some(Outcome {
+            structured: record.get("structured_output").filter(|answer| !answer.is_null()).cloned(),
+            usage: result_usage(record),
+            success,
+            own_cap,
+        });
+    }
+
+    /// Notes a refusal; a limit keeps the reset time that an earlier record gave as a number.
+    fn stand(&mut self, mut standing: Standing) {
+        if standing.refusal.class == RefusalClass::Limit {
+            standing.resets = self.limit_resets.or(standing.resets);
+        }
+        self.standing = Some(standing);
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.standing.clone()
+    }
+
+    /// The final record's figures, or what the messages add up to where that is more: a run that was interrupted may
+    /// report nothing in its final record.
+    pub(super) fn usage(&self) -> Usage {
+        let streamed = self.recent.iter().fold(self.settled, |total, (_, usage)| sum(total, *usage));
+        let source = if self.answered { UsageSource::Stream } else { UsageSource::Unknown };
+        let streamed = Usage { source, ..streamed.totalled() };
+        match &self.outcome {
+            Some(outcome) if outcome.usage.total_tokens >= streamed.total_tokens => outcome.usage,
+            _ => streamed,
+        }
+    }
+
+    pub(super) fn close(self) -> Closing {
+        let (success, structured, own_cap) = match self.outcome {
+            Some(outcome) => (outcome.success, outcome.structured, outcome.own_cap),
+            None => (Err("its output ends without a result record".to_owned()), None, None),
+        };
+        Closing {
+            success,
+            standing: self.standing,
+            structured,
+            session: self.session,
+            own_cap,
+            answered: self.answered,
+        }
+    }
+}
+
+/// The names that Claude Code gives to errors of its own making.
+fn class_of_error(error: &str) -> Option<RefusalClass> {
+    match error {
+        "authentication_failed" | "oauth_org_not_allowed" => Some(RefusalClass::Auth),
+        "billing_error" => Some(RefusalClass::Billing),
+        "rate_limit" => Some(RefusalClass::Limit),
+        "overloaded" | "server_error" => Some(RefusalClass::Overloaded),
+        "model_not_found" => Some(RefusalClass::Model),
+        _ => None,
+    }
+}
+
+/// One message's usage. Its output is a placeholder: the true figure comes with the result only.
+fn message_usage(usage: &Value) -> Usage {
+    Usage {
+        input_tokens: Tokens(count(usage, "/input_tokens")),
+        cached_input_tokens: Tokens(count(usage, "/cache_read_input_tokens")),
+        cache_write_tokens: Tokens(count(usage, "/cache_creation_input_tokens")),
+        output_tokens: Tokens(count(usage, "/output_tokens")),
+        ..Usage::default()
+    }
+}
+
+/// The result's usage: the sum over the models, which holds the subagents too.
+fn result_usage(record: &Value) -> Usage {
+    let models = record.get("modelUsage").and_then(Value::as_object).filter(|models| !models.is_empty());
+    let usage = match models {
+        Some(models) => models.values().fold(Usage::default(), |total, model| {
+            let model = Usage {
+                input_tokens: Tokens(count(model, "/inputTokens")),
+                cached_input_tokens: Tokens(count(model, "/cacheReadInputTokens")),
+                cache_write_tokens: Tokens(count(model, "/cacheCreationInputTokens")),
+                output_tokens: Tokens(count(model, "/outputTokens")),
+                ..Usage::default()
+            };
+            sum(total, model)
+        }),
+        None => record.get("usage").map(message_usage).unwrap_or_default(),
+    };
+    let known = models.is_some() || record.get("usage").is_some_and(Value::is_object);
+    let cost = record.get("total_cost_usd").and_then(Value::as_f64).filter(|cost| *cost >= 0.0);
+    Usage {
+        cost_usd: cost.map(MicroUsd::from_dollars),
+        source: if known { UsageSource::Result } else { UsageSource::Unknown },
+        ..usage.totalled()
+    }
+}
+
+fn sum(one: Usage, other: Usage) -> Usage {
+    Usage {
+        input_tokens: one.input_tokens + other.input_tokens,
+        cached_input_tokens: one.cached_input_tokens + other.cached_input_tokens,
+        cache_write_tokens: one.cache_write_tokens + other.cache_write_tokens,
+        output_tokens: one.output_tokens + other.output_tokens,
+        ..one
+    }
+}

@@ -1,0 +1,349 @@
+//! Captured outputs with the figures that they must give, to the token.
+
+use super::*;
+use crate::core::quantity::{MicroUsd, Tokens};
+
+macro_rules! captured {
+    ($name:literal) => {
+        include_str!(concat!("../../../tests/fixtures/agent-output/", $name, ".jsonl"))
+    };
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_218_000, 0).expect("time")
+}
+
+fn fed(kind: DecoderKind, lines: &str) -> Decoder {
+    let mut decoder = Decoder::new(kind, ModelUse::Calls);
+    lines.lines().for_each(|line| decoder.feed(line.as_bytes()));
+    decoder
+}
+
+fn claude(lines: &str, end: ProcessEnd) -> Decoded {
+    fed(DecoderKind::Claude, lines).finish(end, now())
+}
+
+fn codex(lines: &str, end: ProcessEnd) -> Decoded {
+    fed(DecoderKind::Codex, lines).finish(end, now())
+}
+
+fn usage(parts: [u64; 4], cost: Option<u64>, source: UsageSource) -> Usage {
+    Usage {
+        input_tokens: Tokens(parts[0]),
+        cached_input_tokens: Tokens(parts[1]),
+        cache_write_tokens: Tokens(parts[2]),
+        output_tokens: Tokens(parts[3]),
+        cost_usd: cost.map(MicroUsd),
+        source,
+        ..Usage::default()
+    }
+    .totalled()
+}
+
+fn class(report: &Decoded) -> Option<RefusalClass> {
+    report.provider.refusal.as_ref().map(|refusal| refusal.class)
+}
+
+const OK: ProcessEnd = ProcessEnd::Code(0);
+const FAILED: ProcessEnd = ProcessEnd::Code(1);
+const TERMINATED: ProcessEnd = ProcessEnd::Code(143);
+
+#[test]
+fn a_claude_run_that_succeeds_is_read_whole() {
+    let report = claude(captured!("claude-success"), OK);
+    assert_eq!(report.success, Success::Yes);
+    assert_eq!(report.usage, usage([3200, 1400, 0, 100], Some(19_200), UsageSource::Result));
+    assert_eq!(report.usage.total_tokens, Tokens(4700));
+    assert_eq!(report.session.as_deref(), Some("f4415575-b9ba-4565-b4eb-04887db59d84"));
+    assert_eq!((report.provider, report.structured, report.own_cap), (ProviderReport::default(), None, None));
+}
+
+#[test]
+fn a_codex_run_counts_the_cached_input_once() {
+    let report = codex(captured!("codex-success"), OK);
+    assert_eq!(report.success, Success::Yes);
+    assert_eq!(report.usage, usage([3200, 1400, 0, 100], None, UsageSource::Result));
+    assert_eq!(report.usage.total_tokens, Tokens(4700));
+    assert_eq!(report.session.as_deref(), Some("01a1fb3e-4cdd-78b0-b31d-82d7ca7ae456"));
+    assert_eq!((report.provider, report.structured), (ProviderReport::default(), None));
+}
+
+#[test]
+fn structured_answers_come_back_by_return_value() {
+    let one = claude(captured!("claude-structured"), OK);
+    let other = codex(captured!("codex-structured"), OK);
+    assert_eq!(one.structured, other.structured);
+    assert_eq!(one.structured.expect("answer").pointer("/criteria/0/verdict"), Some(&Value::from("PASS")));
+    let failed = claude(captured!("claude-structured"), FAILED);
+    assert_eq!(failed.success, Success::No("it exited with code 1".into()));
+    assert_eq!(failed.structured, None, "a run that failed has no answer");
+}
+
+#[test]
+fn a_message_that_repeats_is_counted_once_while_the_run_goes_on() {
+    let all = captured!("claude-success");
+    let until_result: Vec<&str> = all.lines().filter(|line| !line.contains("\"type\":\"result\"")).collect();
+    let twice = [until_result.join("\n"), until_result.join("\n")].join("\n");
+    for lines in [until_result.join("\n"), twice] {
+        let report = claude(&lines, TERMINATED);
+        assert_eq!(report.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
+        let why = "it exited with code 143: its output ends without a result record";
+        assert_eq!(report.success, Success::No(why.into()));
+    }
+}
+
+#[test]
+fn an_endless_conversation_is_counted_in_bounded_memory() {
+    let mut decoder = Decoder::new(DecoderKind::Claude, ModelUse::Calls);
+    for id in 0..10_000 {
+        let usage =
+            r#"{"input_tokens":2,"cache_read_input_tokens":3,"cache_creation_input_tokens":4,"output_tokens":1}"#;
+        let line = format!(r#"{{"type":"assistant","message":{{"id":"m{id}","model":"x","usage":{usage}}}}}"#);
+        decoder.feed(line.as_bytes());
+        decoder.feed(line.as_bytes());
+    }
+    assert_eq!(decoder.usage(), usage([20_000, 30_000, 40_000, 10_000], None, UsageSource::Stream));
+}
+
+#[test]
+fn an_empty_result_does_not_hide_what_the_stream_showed() {
+    let all = captured!("claude-success");
+    let mut lines: Vec<&str> = all.lines().collect();
+    lines.pop();
+    lines.push(r#"{"type":"result","subtype":"error_during_execution","is_error":true,"usage":{"input_tokens":0}}"#);
+    let report = claude(&lines.join("\n"), OK);
+    assert_eq!(report.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
+    assert_eq!(report.success, Success::No("its result is `error_during_execution`".into()));
+}
+
+#[test]
+fn refusals_are_classed_and_cost_nothing() {
+    let cases = [
+        (claude(captured!("claude-401-retrying-killed"), TERMINATED), RefusalClass::Auth),
+        (claude(captured!("claude-429"), FAILED), RefusalClass::Limit),
+        (claude(captured!("claude-529-retrying-killed"), TERMINATED), RefusalClass::Overloaded),
+        (codex(captured!("codex-401"), FAILED), RefusalClass::Auth),
+        (codex(captured!("codex-429"), FAILED), RefusalClass::Limit),
+        (codex(captured!("codex-529"), FAILED), RefusalClass::Overloaded),
+    ];
+    for (report, expected) in cases {
+        assert_eq!(class(&report), Some(expected), "{report:?}");
+        assert_eq!((report.usage.total_tokens, report.usage.source), (Tokens(0), UsageSource::Result), "{report:?}");
+        assert!(matches!(report.success, Success::No(_)), "{report:?}");
+        assert_eq!(report.provider.resets_at, None, "{report:?}");
+    }
+    let line = "api_retry 7 of 10: status 401, authentication_failed";
+    let report = claude(captured!("claude-401-retrying-killed"), TERMINATED);
+    assert_eq!(report.provider.refusal.expect("refusal").line, line);
+}
+
+#[test]
+fn a_refused_login_stops_the_run_at_once_and_an_overload_does_not() {
+    for (lines, expected) in [
+        (captured!("claude-401-retrying-killed"), (RefusalClass::Auth, Urgency::Now)),
+        (captured!("claude-529-retrying-killed"), (RefusalClass::Overloaded, Urgency::IfItPersists)),
+    ] {
+        let mut decoder = Decoder::new(DecoderKind::Claude, ModelUse::Calls);
+        let mut lines = lines.lines();
+        decoder.feed(lines.next().expect("init").as_bytes());
+        assert_eq!(decoder.refusal(now()), None);
+        decoder.feed(lines.next().expect("retry").as_bytes());
+        let (refusal, _, urgency) = decoder.refusal(now()).expect("refusal");
+        assert_eq!((refusal.class, urgency), expected);
+    }
+}
+
+#[test]
+fn a_limit_with_a_structured_reset_keeps_it_through_the_prose() {
+    let lines = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","resetsAt":1795223760,"rateLimitType":"five_hour"}}
+{"type":"assistant","error":"rate_limit","message":{"model":"<synthetic>","content":[{"type":"text","text":"You've hit your 5-hour limit · resets 1:16am (UTC)"}]}}
+{"type":"result","subtype":"success","is_error":true,"api_error_status":429,"result":"You've hit your 5-hour limit · resets 1:16am (UTC)"}"#;
+    let report = claude(lines, FAILED);
+    assert_eq!(class(&report), Some(RefusalClass::Limit));
+    assert_eq!(report.provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0));
+
+    let allowed = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"allowed","isUsingOverage":false}}"#;
+    let overage = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","isUsingOverage":true}}"#;
+    for line in [allowed, overage] {
+        assert_eq!(fed(DecoderKind::Claude, line).refusal(now()), None, "{line}");
+    }
+}
+
+#[test]
+fn a_limit_in_seconds_is_counted_from_now() {
+    let lines = r#"{"type":"turn.failed","error":{"message":"rate_limit_error: please retry after 30 seconds"}}"#;
+    let report = codex(lines, FAILED);
+    assert_eq!(report.provider.resets_at, DateTime::from_timestamp(1_795_218_030, 0));
+}
+
+#[test]
+fn a_limit_of_codex_takes_its_reset_from_the_session_file() {
+    let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
+    let window = |used: f64| {
+        format!(
+            r#"{{"type":"event_msg","payload":{{"type":"token_count","info":null,"rate_limits":{{"primary":{{"used_percent":{used},"resets_at":1795223760}},"secondary":null}}}}}}"#
+        )
+    };
+    decoder.feed_session(window(99.0).as_bytes());
+    assert_eq!(decoder.refusal(now()).expect("refusal").1, None);
+    decoder.feed_session(window(100.0).as_bytes());
+    assert_eq!(decoder.finish(FAILED, now()).provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0));
+}
+
+#[test]
+fn what_an_agent_says_or_quotes_is_never_a_refusal() {
+    let quoted = "API Error: Request rejected (429) · You've hit your usage limit. Not logged in";
+    let said = serde_json::json!({"type":"assistant","message":{"id":"m","model":"claude-x","content":[{"type":"text","text":quoted}],"usage":{"input_tokens":1}}});
+    let tool = serde_json::json!({"type":"user","message":{"content":[{"type":"tool_result","content":quoted,"is_error":true}]}});
+    let report = claude(&format!("{said}\n{tool}"), FAILED);
+    assert_eq!(class(&report), None);
+    assert_eq!(report.usage.source, UsageSource::Stream);
+
+    let said = serde_json::json!({"type":"item.completed","item":{"type":"agent_message","text":quoted}});
+    let tool = serde_json::json!({"type":"item.completed","item":{"type":"command_execution","aggregated_output":quoted,"exit_code":1}});
+    let report = codex(&format!("{said}\n{tool}"), FAILED);
+    assert_eq!(class(&report), None);
+    assert_eq!(report.usage.source, UsageSource::Unknown, "work was done, so it is not known to be free");
+}
+
+#[test]
+fn an_answer_takes_an_earlier_refusal_back() {
+    let mut decoder = fed(DecoderKind::Claude, captured!("claude-529-retrying-killed"));
+    decoder.feed(br#"{"type":"assistant","message":{"id":"m","model":"claude-x","usage":{"input_tokens":5}}}"#);
+    assert_eq!(decoder.refusal(now()), None);
+    let mut decoder = fed(DecoderKind::Codex, captured!("codex-529").lines().nth(3).expect("error"));
+    assert!(decoder.refusal(now()).is_some());
+    decoder.feed(br#"{"type":"item.completed","item":{"type":"reasoning","text":"hm"}}"#);
+    assert_eq!(decoder.refusal(now()), None);
+}
+
+#[test]
+fn the_session_file_of_codex_meters_a_run_that_is_killed() {
+    let mut decoder = Decoder::new(DecoderKind::Codex, ModelUse::Calls);
+    captured!("codex-success").lines().take(5).for_each(|line| decoder.feed(line.as_bytes()));
+    let session = captured!("codex-rollout-session");
+    session.lines().take(3).for_each(|line| decoder.feed_session(line.as_bytes()));
+    assert_eq!(decoder.usage(), usage([1500, 500, 0, 60], None, UsageSource::Transcript));
+    session.lines().for_each(|line| decoder.feed_session(line.as_bytes()));
+    let report = decoder.finish(ProcessEnd::Signal(9), now());
+    assert_eq!(report.usage, usage([3200, 1400, 0, 100], None, UsageSource::Transcript));
+    assert_eq!(report.success, Success::No("signal 9 ended it: its output ends within a turn".into()));
+}
+
+#[test]
+fn success_is_never_taken_from_the_exit_code_alone() {
+    let result = r#"{"type":"result","subtype":"success","is_error":false,"result":"ok"}"#;
+    let cases = [
+        (String::new(), false),
+        (result.to_owned(), true),
+        (r#"{"type":"result","subtype":"success","is_error":true}"#.to_owned(), false),
+        (r#"{"type":"result","subtype":"success"}"#.to_owned(), false),
+        (r#"{"type":"result","is_error":false}"#.to_owned(), false),
+        (r#"{"type":"result","subtype":"error_max_turns","is_error":false}"#.to_owned(), false),
+        (format!("{result}\n{}", r#"{"type":"user","message":{"content":[]}}"#), false),
+        (format!("{result}\n{}", r#"{"type":"system","subtype":"status"}"#), true),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(claude(&lines, OK).success == Success::Yes, expected, "{lines}");
+    }
+    let message = r#"{"type":"item.completed","item":{"type":"agent_message","text":"ok"}}"#;
+    let cases = [
+        (String::new(), false),
+        (message.to_owned(), false),
+        (r#"{"type":"turn.completed"}"#.to_owned(), false),
+        (format!("{message}\n{}", r#"{"type":"turn.completed"}"#), true),
+        (format!("{message}\n{}\n{}", r#"{"type":"turn.completed"}"#, r#"{"type":"turn.failed"}"#), false),
+        (format!("{message}\n{}\n{}", r#"{"type":"turn.completed"}"#, r#"{"type":"turn.started"}"#), false),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(codex(&lines, OK).success == Success::Yes, expected, "{lines}");
+    }
+}
+
+#[test]
+fn caps_that_the_cli_enforces_are_no_refusal() {
+    let line = r#"{"type":"result","subtype":"error_max_budget_usd","is_error":true,"errors":["Reached maximum budget ($0.5)"],"total_cost_usd":1.004}"#;
+    let report = claude(line, FAILED);
+    assert_eq!((report.own_cap, class(&report)), (Some(OwnCap::Cost), None));
+}
+
+#[test]
+fn standard_error_explains_only_a_start_that_failed() {
+    let lines: &[(&[u8], RefusalClass)] = &[
+        (b"error: unknown option '--bogus'\n", RefusalClass::Configuration),
+        (b"--dangerously-skip-permissions cannot be used with root/sudo privileges", RefusalClass::Configuration),
+        ("Not logged in · Please run /login".as_bytes(), RefusalClass::Auth),
+    ];
+    for (line, expected) in lines {
+        let mut decoder = Decoder::new(DecoderKind::Claude, ModelUse::Calls);
+        decoder.feed_stderr(b"Reading additional input from stdin...");
+        decoder.feed_stderr(line);
+        let report = decoder.finish(FAILED, now());
+        assert_eq!((class(&report), report.usage), (Some(*expected), Usage::none()));
+    }
+    for (lines, end) in [("", TERMINATED), (captured!("claude-success"), FAILED), (captured!("claude-success"), OK)] {
+        let mut decoder = fed(DecoderKind::Claude, lines);
+        decoder.feed_stderr(b"error: unknown option '--bogus'");
+        let report = decoder.finish(end, now());
+        assert_eq!(class(&report).is_some(), lines.is_empty(), "{end:?}");
+    }
+    let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
+    decoder.feed_stderr(b"error: unknown option '--bogus'");
+    assert_eq!(class(&decoder.finish(FAILED, now())), Some(RefusalClass::Limit));
+}
+
+#[test]
+fn plain_output_means_its_exit_code_and_nothing_else() {
+    let line = b"{\"type\":\"result\",\"is_error\":true}\nerror: unknown option";
+    for (model_use, expected) in [(ModelUse::Never, Usage::none()), (ModelUse::Calls, Usage::default())] {
+        let mut decoder = Decoder::new(DecoderKind::Plain, model_use);
+        decoder.feed(line);
+        assert_eq!(decoder.refusal(now()), None);
+        let report = decoder.finish(OK, now());
+        assert_eq!((report.success, report.usage), (Success::Yes, expected));
+    }
+    let failed = Decoder::new(DecoderKind::Plain, ModelUse::Never).finish(ProcessEnd::Code(3), now());
+    assert_eq!(failed.success, Success::No("it exited with code 3".into()));
+}
+
+#[test]
+fn a_run_that_never_started_used_nothing() {
+    for kind in [DecoderKind::Claude, DecoderKind::Codex, DecoderKind::Plain] {
+        let report = Decoder::new(kind, ModelUse::Calls).finish(ProcessEnd::None, now());
+        assert_eq!((report.usage, class(&report)), (Usage::none(), None));
+    }
+    let unknown = claude("", TERMINATED);
+    assert_eq!(unknown.usage, Usage::default(), "killed before its first word: unknown, not nothing");
+}
+
+#[test]
+fn hostile_lines_are_skipped() {
+    let deep = format!("{{\"type\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let lines: &[&[u8]] = &[
+        b"",
+        b"\n",
+        b"null",
+        b"[]",
+        b"\"assistant\"",
+        b"{\"type\":7}",
+        b"{\"type\":\"assistant\"}",
+        b"{\"type\":\"assistant\",\"message\":{\"usage\":{\"input_tokens\":-1,\"output_tokens\":1e300}}}",
+        b"{\"type\":\"assistant\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":18446744073709551615}}}",
+        b"{\"type\":\"assistant\",\"message\":{\"id\":\"n\",\"usage\":{\"input_tokens\":18446744073709551615}}}",
+        b"{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1,\"cached_input_tokens\":9}}",
+        b"{\"type\":\"result\",\"total_cost_usd\":-1,\"modelUsage\":{\"m\":null}}",
+        b"\xff\xfe{\"type\":",
+        deep.as_bytes(),
+    ];
+    for kind in [DecoderKind::Claude, DecoderKind::Codex, DecoderKind::Plain] {
+        let mut decoder = Decoder::new(kind, ModelUse::Calls);
+        for line in lines {
+            let _ = decoder.render(line);
+            decoder.feed(line);
+            decoder.feed_session(line);
+            decoder.feed_stderr(line);
+        }
+        let report = decoder.finish(FAILED, now());
+        assert!(matches!(report.success, Success::No(_)));
+    }
+}

@@ -1,0 +1,26 @@
+//! The families: adapters of agent CLIs, each of them data plus one decoder.
+//!
+//! What lives here: how a CLI is called ([`FamilySpec`], [`template`], [`invocation`]), which identities it serves
+//! ([`Families`]), what its output means ([`decode`]), and which of its words are a refusal ([`refusal`]).
+//! What never does: starting a process, opening a file, reading the environment or the clock, resolving a secret.
+//! Paths come in as text, what to run goes out as data; `runs/` does the rest.
+
+mod builtin;
+mod catalogue;
+pub mod decode;
+pub mod invocation;
+pub mod refusal;
+mod render;
+pub mod secret;
+mod spec;
+pub mod template;
+
+pub use catalogue::{Families, FamilyOverride};
+pub use decode::{Decoded, Decoder, OwnCap, Success, Urgency};
+pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, LaunchUser, SchemaRef};
+pub use secret::{SecretRef, SecretRefError};
+pub use spec::{AgentRole, AuthMode, DecoderKind, FamilySpec, IdentityPattern, ModelUse, PromptInput, Sandbox};
+pub use template::{Template, Word};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! What one family is: data about an agent CLI.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::decode::Decoder;
+use super::invocation::EnvSource;
+use super::template::Template;
+use crate::core::ids::{FamilyName, Identity};
+
+/// What an agent is called for. Gates are not run by a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AgentRole {
+    /// Makes the change.
+    Worker,
+    /// Judges it and returns a verdict.
+    Verifier,
+}
+
+/// How a CLI's output is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DecoderKind {
+    /// Claude Code's `--output-format stream-json`.
+    Claude,
+    /// Codex's `exec --json`.
+    Codex,
+    /// Text that means nothing to us: only the exit code counts.
+    Plain,
+}
+
+/// Who pays, and so which keys the agent may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// The login of a subscription: no API key may reach the agent, because one would silently take the bill.
+    Subscription,
+    /// An API key that `env` names.
+    Api,
+    /// A model server of one's own; keys only where `env` names them.
+    Local,
+    /// No login at all.
+    None,
+}
+
+/// Whether a family calls a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelUse {
+    /// It does; what it used must be read from its output.
+    Calls,
+    /// It does not, so its usage is known to be nothing.
+    Never,
+}
+
+/// Whether the CLI confines the commands that its model runs. The value is also what `{sandbox}` becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// Writing is confined to the checkout and temporary folders, and the network is closed.
+    WorkspaceWrite,
+    /// No confinement: for machines whose kernel offers none, or that are themselves a throw-away.
+    DangerFullAccess,
+}
+
+impl Sandbox {
+    /// The mode as CLIs spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkspaceWrite => "workspace-write",
+            Self::DangerFullAccess => "danger-full-access",
+        }
+    }
+}
+
+/// What an agent's standard input is. It is always something that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptInput {
+    /// The prompt file.
+    PromptFile,
+    /// Empty.
+    Nothing,
+}
+
+/// A glob over the name of an identity: `*` is any text, `?` any one character; case does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdentityPattern {
+    text: String,
+    folded: Vec<char>,
+}
+
+impl IdentityPattern {
+    /// A pattern; none for an empty text.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self { text: text.to_owned(), folded: text.to_lowercase().chars().collect() })
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the two patterns differ in nothing but case.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+
+    /// How much of a name it fixes: the number of characters that are not wildcards.
+    pub fn weight(&self) -> usize {
+        self.folded.iter().filter(|c| !matches!(c, '*' | '?')).count()
+    }
+
+    /// Whether it covers this name.
+    pub fn matches(&self, name: &str) -> bool {
+        let name: Vec<char> = name.to_lowercase().chars().collect();
+        let (mut at, mut in_name) = (0, 0);
+        // Where to go back to: just behind the last `*`, which then takes one character more.
+        let mut retry: Option<(usize, usize)> = None;
+        while in_name < name.len() {
+            match self.folded.get(at) {
+                Some('*') => {
+                    retry = Some((at + 1, in_name));
+                    at += 1;
+                }
+                Some(&c) if c == '?' || c == name[in_name] => {
+                    at += 1;
+                    in_name += 1;
+                }
+                _ => match retry {
+                    Some((after_star, taken)) => {
+                        retry = Some((after_star, taken + 1));
+                        at = after_star;
+                        in_name = taken + 1;
+                    }
+                    None => return false,
+                },
+            }
+        }
+        self.folded[at..].iter().all(|&c| c == '*')
+    }
+}
+
+/// One family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilySpec {
+    /// Its name.
+    pub name: FamilyName,
+    /// The identities it serves.
+    pub identities: Vec<IdentityPattern>,
+    /// The worker's command.
+    pub worker: Template,
+    /// The verifier's command.
+    pub verifier: Template,
+    /// How its output is read.
+    pub decoder: DecoderKind,
+    /// Who pays.
+    pub auth: AuthMode,
+    /// The variables that carry an API key for this CLI, best first. In `api` mode one of them must be in `env`.
+    pub api_keys: Vec<String>,
+    /// Pairs of variables: in `api` mode a value for the first is given under the second as well, if that has none.
+    pub key_aliases: Vec<(String, String)>,
+    /// Variables taken from the parent in every mode, beside the base list.
+    pub pass_env: Vec<String>,
+    /// Variables taken from the parent in `subscription` mode only.
+    pub subscription_env: Vec<String>,
+    /// Variables with a value of their own.
+    pub env: BTreeMap<String, EnvSource>,
+    /// Variables that are set only when the run is root's.
+    pub root_env: BTreeMap<String, String>,
+    /// Model names by identity handle; a handle that is not here is itself the model's name.
+    pub models: BTreeMap<String, String>,
+    /// Whether it calls a model.
+    pub model_use: ModelUse,
+    /// Whether it confines its model's commands.
+    pub sandbox: Sandbox,
+    /// What it reads on its standard input.
+    pub stdin: PromptInput,
+    /// The command that prints its version; empty where there is nothing to ask.
+    pub version_command: Vec<String>,
+    /// The versions that its adapter was tested with, oldest first.
+    pub tested_versions: Vec<String>,
+}
+
+impl FamilySpec {
+    /// The command template of a role.
+    pub fn template(&self, role: AgentRole) -> &Template {
+        match role {
+            AgentRole::Worker => &self.worker,
+            AgentRole::Verifier => &self.verifier,
+        }
+    }
+
+    /// The model that an identity stands for.
+    pub fn model_of<'a>(&'a self, identity: &'a Identity) -> &'a str {
+        let handle = identity.handle();
+        self.models.get(handle).map_or(handle, String::as_str)
+    }
+
+    /// A decoder for one run.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.decoder, self.model_use)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_cover_names_without_regard_to_case() {
+        let cases = [
+            ("Claude*", "claude sonnet 5", true),
+            ("Claude*", "My Claude", false),
+            ("*claude*", "My Claude Bot", true),
+            ("GPT-?.6*", "gpt-5.6 Sol", true),
+            ("GPT-?.6*", "gpt-15.6 Sol", false),
+            ("a*b*c", "axxbyybzzc", true),
+            ("a*b*c", "axxbyyb", false),
+            ("*", "anyone", true),
+            ("Écho", "éCHO", true),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(IdentityPattern::new(pattern).expect("pattern").matches(name), expected, "{pattern} on {name}");
+        }
+        assert!(IdentityPattern::new("  ").is_none());
+    }
+}
