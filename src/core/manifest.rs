@@ -13,10 +13,9 @@ use super::fault::Faults;
 use super::ids::FamilyName;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 
-mod family;
 mod values;
 
-pub use family::{AuthMode, DecoderKind, FamilyOverride};
+pub use super::family::{AuthMode, DecoderKind, FamilyOverride};
 pub use values::{FormError, RepoPath, TimeLimit};
 
 /// The manifest version that this program writes and the only one it reads.
@@ -203,7 +202,8 @@ impl Manifest {
         serde_json::from_value(overlay(base, local)).map_err(|error| Faults::one(None, "", error.to_string()))
     }
 
-    /// What is wrong with the manifest beyond its shape. Places are JSON pointers.
+    /// What is wrong with the manifest beyond its shape. Places are JSON pointers. What is wrong with its families is
+    /// theirs to say.
     pub fn validate(&self) -> Faults {
         let mut faults = Faults::default();
         if self.version != VERSION {
@@ -237,9 +237,6 @@ impl Manifest {
             if tries > MAX_RETRIES {
                 faults.add(None, format!("/retry/{key}"), format!("`{tries}` is more than {MAX_RETRIES}"));
             }
-        }
-        for (name, family) in &self.families {
-            family.validate(&format!("/families/{name}"), &mut faults);
         }
         faults
     }

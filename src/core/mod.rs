@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod card;
 pub mod exit;
+pub mod family;
 pub mod fault;
 pub mod handoff;
 pub mod ids;

@@ -47,6 +47,8 @@ pub enum Sighting {
 pub struct Pulse {
     /// How long it has run.
     pub elapsed: Option<Seconds>,
+    /// How long it has printed nothing.
+    pub silent_for: Option<Seconds>,
     /// Whether somebody watches its caps.
     pub watched: Watched,
 }

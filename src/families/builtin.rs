@@ -13,8 +13,9 @@
 //! - codex `workspace-write` for verifiers too: `read-only` cannot even write a compiler's output. A verifier's
 //!   checkout is thrown away.
 
-use super::spec::{AuthMode, DecoderKind, ModelUse, PromptInput};
-use super::template::Word;
+use super::spec::{ModelUse, PromptInput};
+use crate::core::family::{AuthMode, DecoderKind};
+use crate::core::family::Word;
 
 /// A family as the table writes it. [`super::Families::new`] checks it together with the manifest's overrides.
 #[derive(Debug, Clone)]

@@ -2,50 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::builtin::{Known, known};
 use super::invocation::{EnvSource, is_api_key};
 use super::secret::{SecretRef, is_variable_name};
-use super::spec::{AuthMode, DecoderKind, FamilySpec, IdentityPattern, ModelUse, PromptInput, Sandbox};
-use super::template::{Template, Word};
+use super::spec::{FamilySpec, IdentityPattern, ModelUse, PromptInput};
+use super::template::Template;
+use crate::core::family::{AuthMode, DecoderKind, FamilyOverride, Sandbox, Word};
 use crate::core::fault::Faults;
 use crate::core::ids::{FamilyName, Identity};
-
-/// One entry of the manifest's `families:`. For a built-in family it replaces what it names and leaves the rest;
-/// a new family needs `identities` and `command`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct FamilyOverride {
-    /// Globs on an identity's name, such as `Claude*`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identities: Option<Vec<String>>,
-    /// The worker's command as a list; an inner list vanishes when a placeholder in it has no value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<Word>>,
-    /// The verifier's command; a new family uses `command` for both.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verifier_command: Option<Vec<Word>>,
-    /// How its output is read; `plain` for a new family.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decoder: Option<DecoderKind>,
-    /// Who pays; `none` for a new family.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub auth: Option<AuthMode>,
-    /// Variables with a value: a literal, `op://vault/item/field`, `env:NAME`, `file:PATH` or `cmd:COMMAND`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub env: Option<BTreeMap<String, String>>,
-    /// Further variables taken from the environment of the tick.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pass_env: Option<Vec<String>>,
-    /// Model names by identity handle, such as `gpt-5-6-sol: gpt-5.6-sol`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub models: Option<BTreeMap<String, String>>,
-    /// Whether the CLI confines its model's commands; `workspace-write` unless said otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<Sandbox>,
-}
 
 /// Every family of one repo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +177,11 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
             faults.add(None, format!("{place}/pass_env"), message);
         } else {
             spec.pass_env.push(name.clone());
+        }
+    }
+    for (handle, model) in entry.models.iter().flatten() {
+        if model.trim().is_empty() || model.starts_with('-') {
+            faults.add(None, format!("{place}/models/{handle}"), format!("`{model}` is not the name of a model"));
         }
     }
     spec.models.extend(entry.models.iter().flatten().map(|(handle, model)| (handle.clone(), model.clone())));

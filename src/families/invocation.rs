@@ -9,8 +9,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::secret::SecretRef;
-use super::spec::{AgentRole, AuthMode, FamilySpec, PromptInput};
+use super::spec::{AgentRole, FamilySpec, PromptInput};
 use super::template::{MissingValue, Placeholder, Values};
+use crate::core::family::AuthMode;
 use crate::core::ids::{FamilyName, Identity, RunId};
 use crate::core::quantity::{MicroUsd, Tokens};
 

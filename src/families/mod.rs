@@ -15,12 +15,12 @@ pub mod secret;
 mod spec;
 pub mod template;
 
-pub use catalogue::{Families, FamilyOverride};
+pub use catalogue::Families;
 pub use decode::{Decoded, Decoder, OwnCap, Success, Urgency};
 pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, LaunchUser, SchemaRef};
 pub use secret::{SecretRef, SecretRefError};
-pub use spec::{AgentRole, AuthMode, DecoderKind, FamilySpec, IdentityPattern, ModelUse, PromptInput, Sandbox};
-pub use template::{Template, Word};
+pub use spec::{AgentRole, FamilySpec, IdentityPattern, ModelUse, PromptInput};
+pub use template::Template;
 
 #[cfg(test)]
 mod tests;

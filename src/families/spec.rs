@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::decode::Decoder;
 use super::invocation::EnvSource;
 use super::template::Template;
+use crate::core::family::{AuthMode, DecoderKind, Sandbox};
 use crate::core::ids::{FamilyName, Identity};
 
 /// What an agent is called for. Gates are not run by a family.
@@ -19,32 +17,6 @@ pub enum AgentRole {
     Verifier,
 }
 
-/// How a CLI's output is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DecoderKind {
-    /// Claude Code's `--output-format stream-json`.
-    Claude,
-    /// Codex's `exec --json`.
-    Codex,
-    /// Text that means nothing to us: only the exit code counts.
-    Plain,
-}
-
-/// Who pays, and so which keys the agent may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// The login of a subscription: no API key may reach the agent, because one would silently take the bill.
-    Subscription,
-    /// An API key that `env` names.
-    Api,
-    /// A model server of one's own; keys only where `env` names them.
-    Local,
-    /// No login at all.
-    None,
-}
-
 /// Whether a family calls a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelUse {
@@ -52,26 +24,6 @@ pub enum ModelUse {
     Calls,
     /// It does not, so its usage is known to be nothing.
     Never,
-}
-
-/// Whether the CLI confines the commands that its model runs. The value is also what `{sandbox}` becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sandbox {
-    /// Writing is confined to the checkout and temporary folders, and the network is closed.
-    WorkspaceWrite,
-    /// No confinement: for machines whose kernel offers none, or that are themselves a throw-away.
-    DangerFullAccess,
-}
-
-impl Sandbox {
-    /// The mode as CLIs spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WorkspaceWrite => "workspace-write",
-            Self::DangerFullAccess => "danger-full-access",
-        }
-    }
 }
 
 /// What an agent's standard input is. It is always something that ends.

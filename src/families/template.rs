@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::core::family::Word;
 
 macro_rules! placeholders {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
@@ -73,16 +73,6 @@ impl fmt::Display for Placeholder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{{{}}}", self.name())
     }
-}
-
-/// One entry of a template as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Word {
-    /// One argument, always there.
-    Always(String),
-    /// Arguments that vanish together when one of their placeholders has no value.
-    Optional(Vec<String>),
 }
 
 /// A template that cannot be used.

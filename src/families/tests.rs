@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::invocation::{API_KEYS, BASE_ENV};
 use super::*;
 use crate::core::fault::Faults;
+use crate::core::family::FamilyOverride;
 use crate::core::ids::{FamilyName, Identity, RunId};
 use crate::core::quantity::{MicroUsd, Tokens};
 
@@ -245,7 +246,7 @@ fn every_fault_of_the_overrides_is_reported_at_once() {
         "new": {"command": ["agent", "{modle}"]},
         "other": {"identities": ["gpt*"], "command": ["agent"]},
         "codex": {"auth": "api", "pass_env": ["OPENAI_API_KEY", "A B"]},
-        "claude": {"env": {"ANTHROPIC_API_KEY": "sk", "1X": "y", "Z": "env:"}, "identities": [""]},
+        "claude": {"env": {"ANTHROPIC_API_KEY": "sk", "1X": "y", "Z": "env:"}, "identities": [""], "models": {"m": "--yolo"}},
     }))
     .expect_err("faults");
     let places: Vec<&str> = faults.0.iter().map(|fault| fault.place.as_str()).collect();
@@ -253,6 +254,7 @@ fn every_fault_of_the_overrides_is_reported_at_once() {
         "/families/claude/identities",
         "/families/claude/env/1X",
         "/families/claude/env/Z",
+        "/families/claude/models/m",
         "/families/claude/env/ANTHROPIC_API_KEY",
         "/families/codex/pass_env",
         "/families/codex/pass_env",

@@ -14,7 +14,7 @@ use super::atomic::{self, Durability, WriteError};
 use super::document::{self, DocumentError};
 use super::ledger::sha256_hex;
 use crate::core::fault::Faults;
-use crate::core::subscriber::{self, Subscriber};
+use crate::core::subscriber::{Slug, Subscriber};
 
 /// Why home cannot be used.
 #[derive(Debug, Error)]
@@ -124,12 +124,12 @@ impl Home {
     /// Subscribes a repository; true when it was not subscribed before.
     pub fn subscribe(&self, repo: &Path) -> Result<bool, HomeError> {
         self.ensure()?;
-        let slug = subscriber::slug(&repo.to_string_lossy());
+        let slug = Slug::of(repo);
         let path = self.subscriber_dir().join(format!("{slug}.yaml"));
         if path.exists() {
             return Ok(false);
         }
-        let entry = Subscriber { repo_path: repo.to_owned(), ..Subscriber::default() };
+        let entry = Subscriber::new(repo);
         let text = document::to_yaml(&entry).map_err(|error| HomeError::Faults {
             path: path.clone(),
             faults: Faults::one(None, "", error.to_string()),

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::core::fault::Faults;
 use crate::core::operate::Refused;
 use crate::files::atomic::WriteError;
-use crate::files::document::DocumentError;
+use crate::files::document::{DocumentError, LayerFaults};
 use crate::files::home::HomeError;
 use crate::files::store::StoreError;
 use crate::git::GitError;
@@ -23,13 +22,8 @@ pub enum TickError {
         path: PathBuf,
     },
     /// The manifest cannot be used.
-    #[error("{path} cannot be used: {faults}")]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// Everything that is wrong with it.
-        faults: Faults,
-    },
+    #[error("the manifest cannot be used: {0}")]
+    Manifest(#[from] LayerFaults),
     /// The manifest does not say where to land.
     #[error("{path} has no `base_branch`; name the branch that stages land on")]
     NoBaseBranch {
@@ -45,6 +39,14 @@ pub enum TickError {
         found: String,
         /// The id of this place.
         expected: String,
+    },
+    /// Processes of the shell implementation are alive.
+    #[error("{path} is of version 1 and its processes still run: {processes}; it is carried over once they have ended")]
+    StillRunning {
+        /// The state.
+        path: PathBuf,
+        /// The processes.
+        processes: String,
     },
     /// Somebody holds the lock.
     #[error("another autometta holds {path}; try again when it is done")]
@@ -102,7 +104,7 @@ impl TickError {
     /// The kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Foreign { .. } | Self::Held { .. } | Self::Cards(_) | Self::Refused(_) => FailureKind::Refused,
+            Self::Foreign { .. } | Self::StillRunning { .. } | Self::Held { .. } | Self::Cards(_) | Self::Refused(_) => FailureKind::Refused,
             Self::Store(StoreError::Newer { .. }) => FailureKind::Refused,
             _ => FailureKind::Failed,
         }

@@ -5,6 +5,8 @@ use crate::core::run::{ModelUse, RunOrder};
 use crate::families::{self, Decoder, Success, Urgency};
 use crate::runs::{MeterResult, StreamMeter};
 
+use super::clock;
+
 /// The meter of a run, by its order alone: the supervisor reads no manifest.
 pub fn meter_for(order: &RunOrder) -> Box<dyn StreamMeter> {
     let model_use = match order.uses_model {
@@ -30,11 +32,11 @@ impl StreamMeter for FamilyMeter {
     }
 
     fn stop_now(&self) -> Option<Refusal> {
-        self.0.refusal().and_then(|(refusal, _, urgency)| (urgency == Urgency::StopNow).then_some(refusal))
+        self.0.refusal(clock::now()).and_then(|(refusal, _, urgency)| (urgency == Urgency::Now).then_some(refusal))
     }
 
     fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult {
-        let decoded = self.0.finish(end);
+        let decoded = self.0.finish(end, clock::now());
         MeterResult {
             usage: decoded.usage,
             provider: decoded.provider,

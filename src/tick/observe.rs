@@ -216,6 +216,7 @@ impl Observer<'_> {
             runs::Sighting::NotStarted => Sighting::NotStarted,
             runs::Sighting::Running(pulse) => Sighting::Running(Pulse {
                 elapsed: Some(Seconds(pulse.elapsed.as_secs())),
+                silent_for: Some(Seconds(pulse.silent_for.as_secs())),
                 watched: match pulse.supervisor {
                     runs::SupervisorState::Alive => Watched::BySupervisor,
                     runs::SupervisorState::Gone => Watched::ByTicksOnly,

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::core::exit::Outbox;
 use crate::core::ids::{CommitId, Role, RunId};
-use crate::core::manifest::DecoderKind;
+use crate::core::family::DecoderKind;
 use crate::core::observation::Brief;
 use crate::core::quantity::Seconds;
 use crate::core::run::{
@@ -189,7 +189,7 @@ fn agent<'a>(
     flight: &'a Flight,
 ) -> Result<(&'a crate::core::ids::Identity, &'a FamilySpec), TickError> {
     let identity = flight.identity.as_ref();
-    let family = flight.family.as_ref().and_then(|name| site.families.named(name));
+    let family = flight.family.as_ref().and_then(|name| site.families.get(name));
     identity.zip(family).ok_or_else(|| {
         let family = flight.family.as_ref().map_or("?", |name| name.as_str());
         TickError::Prompt(format!("{}: the family {family} is no longer in the manifest", flight.run))

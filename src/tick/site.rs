@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::core::fault::Faults;
-use crate::core::ids::{FamilyName, RunId, StageId};
+use crate::core::ids::{RunId, StageId};
 use crate::core::manifest::Manifest;
 use crate::core::policy::Policy;
 use crate::families::Families;
-use crate::files::document;
+use crate::files::document::{self, Layer, LayerFaults};
 use crate::files::home::{Home, repo_id};
 use crate::files::layout::Layout;
 use crate::git::{Git, Location, Repo};
@@ -51,8 +51,8 @@ impl Site {
 
     /// The same, with a manifest that is at hand.
     pub fn with_manifest(root: PathBuf, manifest: Manifest, home: &Home, exe: &Path) -> Result<Self, TickError> {
-        let families = Families::new(&manifest.families)
-            .map_err(|faults| TickError::Manifest { path: root.join(MANIFEST), faults })?;
+        let faulty = |faults| LayerFaults(vec![(root.join(MANIFEST), faults)]);
+        let families = Families::new(&manifest.families).map_err(faulty)?;
         let layout = Layout::new(&root, manifest.state_dir.as_str());
         let repo_id = repo_id(&home.machine_id()?, &root);
         let policy = Policy {
@@ -107,11 +107,6 @@ pub fn run_branch(stage: &StageId) -> String {
     format!("autometta/{stage}")
 }
 
-/// The family of that name, for those who hold a flight.
-pub fn family<'a>(site: &'a Site, name: &FamilyName) -> Option<&'a crate::families::FamilySpec> {
-    site.families.named(name)
-}
-
 /// The repository's root, without symbolic links.
 pub fn find_root(path: &Path) -> Result<PathBuf, TickError> {
     let location = Location::find(path)?;
@@ -123,32 +118,17 @@ pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, TickError> {
     let path = root.join(MANIFEST);
     let local_path = root.join(LOCAL_MANIFEST);
     let Some(bytes) = document::read(&path)? else { return Ok(None) };
-    let faults_in = |path: &Path| {
-        let path = path.to_owned();
-        move |faults: Faults| TickError::Manifest { path, faults }
-    };
     let local_bytes = document::read(&local_path)?;
-    let manifest = match &local_bytes {
-        None => document::from_yaml::<Manifest>(&bytes).map_err(faults_in(&path))?,
-        Some(local) => {
-            let base = document::value_from_yaml::<Manifest>(&bytes).map_err(faults_in(&path))?;
-            let local = document::value_from_yaml::<Manifest>(local).map_err(faults_in(&local_path))?;
-            Manifest::merged(base, local).map_err(faults_in(&path))?
-        }
-    };
-    let faults = manifest.validate();
-    if faults.is_empty() {
-        return Ok(Some(manifest));
+    let base = Layer { path: &path, bytes: &bytes };
+    let local = local_bytes.as_ref().map(|bytes| Layer { path: &local_path, bytes });
+    Ok(Some(document::from_yaml_layers(base, local, Manifest::merged, check)?))
+}
+
+/// Everything that is wrong with a manifest beyond its shape, its families included.
+fn check(manifest: &Manifest) -> Faults {
+    let mut faults = manifest.validate();
+    if let Err(of_families) = Families::new(&manifest.families) {
+        faults.0.extend(of_families.0);
     }
-    // A fault is shown in the file that says it: this machine's overrides win, so they are asked first.
-    let ours = |fault: &crate::core::fault::Fault| {
-        local_bytes.as_ref().is_some_and(|bytes| document::holds(bytes, &fault.place))
-    };
-    let (local, base): (Vec<_>, Vec<_>) = faults.0.into_iter().partition(ours);
-    match local_bytes {
-        Some(bytes) if !local.is_empty() => {
-            Err(TickError::Manifest { path: local_path, faults: document::locate(bytes, Faults(local)) })
-        }
-        _ => Err(TickError::Manifest { path, faults: document::locate(&bytes, Faults(base)) }),
-    }
+    faults
 }

@@ -1,0 +1,27 @@
+//! The tick: the only place where observing, deciding, committing and performing meet.
+
+pub mod brief;
+mod carry;
+pub mod clock;
+mod error;
+mod fire;
+pub mod heartbeat;
+pub mod init;
+mod landing;
+mod meter;
+mod observe;
+pub mod operate;
+mod order;
+mod perform;
+mod plan;
+mod prompt;
+mod publish;
+mod script;
+mod site;
+pub mod snapshot;
+
+pub use error::{FailureKind, TickError};
+pub use fire::{Report, belongs_here, fire};
+pub use meter::meter_for;
+pub use plan::{Plan, PlannedLaunch, plan};
+pub use site::{LOCAL_MANIFEST, MANIFEST, Site, find_root, read_manifest};

@@ -1,0 +1,151 @@
+//! Operator's commands: under the lock, through the same transaction as a tick.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::core::card::Card;
+use crate::core::fault::Faults;
+use crate::core::ids::StageId;
+use crate::core::operate::{Command, operate, queued};
+use crate::core::state::Stage;
+use crate::core::step::Note;
+use crate::files::atomic::{self, Durability};
+use crate::files::document;
+use crate::files::ledger::sha256_hex;
+use crate::files::store::{Loaded, Store};
+
+use super::brief;
+use super::error::TickError;
+use super::fire::belongs_here;
+use super::site::Site;
+use super::{clock, snapshot};
+
+/// How long a command waits for a tick to let go of the lock.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Carries out one command.
+pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
+    let held = || TickError::Held { path: site.layout.tick_lock() };
+    let store = Store::lock_within(&site.layout, PATIENCE)?.ok_or_else(held)?;
+    store.redo()?;
+    let loaded = store.load()?;
+    belongs_here(site, &loaded)?;
+    let now = clock::now();
+    let step = operate(&loaded.state, &loaded.budget, command, now)?;
+    let after = Loaded { state: step.state, budget: step.budget };
+    store.commit(Some(&loaded), &after, &step.notes, now)?;
+    if !step.notes.is_empty() {
+        let repo = site.repo(store.lock().file().try_clone().ok())?;
+        snapshot::write(site, &repo, &after, now)?;
+    }
+    Ok(step.notes)
+}
+
+/// What is wrong, or odd, with one card.
+#[derive(Debug)]
+pub struct Linted {
+    /// Its path below the repository's root.
+    pub path: PathBuf,
+    /// The card, where nothing is wrong.
+    pub card: Option<Card>,
+    /// What keeps it from being queued.
+    pub faults: Faults,
+    /// What its author may not have meant.
+    pub warnings: Faults,
+}
+
+/// Reads a card and says everything that is wrong with it, families and their separation included.
+pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
+    let full = if path.is_absolute() { path.to_owned() } else { site.root.join(path) };
+    let below = full.strip_prefix(&site.root).unwrap_or(&full).to_owned();
+    let mut linted =
+        Linted { path: below, card: None, faults: Faults::default(), warnings: Faults::default() };
+    let stem = full.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stage: StageId = match stem.parse() {
+        Ok(stage) => stage,
+        Err(error) => {
+            linted.faults.add(None, "file name", error.to_string());
+            return Ok(linted);
+        }
+    };
+    let Some(bytes) = document::read(&full)? else {
+        linted.faults.add(None, "", "the file does not exist");
+        return Ok(linted);
+    };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        linted.faults.add(None, "", "the file is not UTF-8");
+        return Ok(linted);
+    };
+    let parsed = match Card::parse(stage, text) {
+        Ok(parsed) => parsed,
+        Err(faults) => {
+            linted.faults = faults;
+            return Ok(linted);
+        }
+    };
+    linted.warnings = parsed.warnings;
+    match brief::of_card(&site.families, &site.manifest, parsed.card, sha256_hex(&bytes)) {
+        Err(why) => linted.faults.add(None, "Metadata", why),
+        Ok(brief) => {
+            if let Some(verifier) = brief.same_family() {
+                let detail = format!(
+                    "worker `{}` and verifier `{}` are both of family {}; a verifier is of another family, unless \
+                     `Same family:` says why",
+                    brief.worker.identity, verifier.identity, verifier.family
+                );
+                linted.faults.add(None, "Metadata", detail);
+            }
+            if brief.worker.family.as_str() == "script" && brief.card.script.is_none() {
+                linted.faults.add(None, "Script", "a worker of the script family needs a `## Script` block");
+            }
+            linted.card = Some(brief.card);
+        }
+    }
+    Ok(linted)
+}
+
+/// Queues cards, all or none.
+pub fn add_stages(site: &Site, paths: &[PathBuf]) -> Result<(Vec<Note>, Vec<Linted>), TickError> {
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut all = Vec::new();
+    let mut faulty = Vec::new();
+    for path in paths {
+        let linted = lint(site, path)?;
+        match &linted.card {
+            Some(card) if linted.faults.is_empty() => {
+                let path = linted.path.to_string_lossy().into_owned();
+                stages.push(queued(card, path, site.base_branch()?));
+            }
+            _ => faulty.extend(linted.faults.0.iter().map(|fault| format!("{}: {fault}", linted.path.display()))),
+        }
+        all.push(linted);
+    }
+    if !faulty.is_empty() {
+        let count = faulty.len();
+        let list = faulty.join("\n  ");
+        return Err(TickError::Cards(format!("the queue is unchanged, {count} fault(s) in the cards:\n  {list}")));
+    }
+    let notes = command(site, Command::AddStages(stages))?;
+    Ok((notes, all))
+}
+
+/// Writes an answer and lets its stage go on.
+pub fn answer(site: &Site, stage: &StageId, text: &str) -> Result<Vec<Note>, TickError> {
+    // The answer is on disk before the stage moves, so that its next brief has it.
+    let path = site.layout.answer(stage);
+    let before = document::read(&path)?;
+    if let Some(parent) = path.parent() {
+        atomic::make_dirs(parent, Durability::Durable)?;
+    }
+    atomic::write(&path, text.as_bytes(), Durability::Durable)?;
+    match command(site, Command::Answer(stage.clone())) {
+        Ok(notes) => Ok(notes),
+        Err(error) => {
+            match before {
+                Some(bytes) => atomic::write(&path, &bytes, Durability::Durable)?,
+                None => atomic::remove(&path)?,
+            }
+            Err(error)
+        }
+    }
+}
