@@ -1,0 +1,30 @@
+//! Git: repositories, worktrees, candidates, landings and snapshots, through the git program alone.
+//!
+//! What lives here knows git and nothing of stages' states, agents or budgets. Every function can be called again
+//! after a crash at any point and then finishes what was begun. No function runs a program that a repository names:
+//! objects are handled in a git dir of our own ([`Objects`]); the repository's own is used for refs only, with hooks
+//! and monitors switched off.
+
+mod commit;
+mod diff;
+mod disk;
+mod error;
+mod index;
+mod locate;
+mod objects;
+mod refs;
+mod repo;
+mod run;
+mod settings;
+mod tree_path;
+
+pub use commit::{CommitText, Signature};
+pub use diff::{Change, ChangeKind, Extent, Patch};
+pub use error::GitError;
+pub use locate::Location;
+pub use objects::Objects;
+pub use refs::{Expect, Moved, RefName};
+pub use repo::{DryObjects, Repo};
+pub use run::{Git, TIME_LIMIT, Version};
+pub use settings::ObjectFormat;
+pub use tree_path::TreePath;
