@@ -5,6 +5,8 @@
 //! objects are handled in a git dir of our own ([`Objects`]); the repository's own is used for refs only, with hooks
 //! and monitors switched off.
 
+mod capture;
+mod checkouts;
 mod commit;
 mod diff;
 mod disk;
@@ -17,7 +19,9 @@ mod repo;
 mod run;
 mod settings;
 mod tree_path;
+mod worktree;
 
+pub use capture::{Capture, PRIVATE_FOLDER};
 pub use commit::{CommitText, Signature};
 pub use diff::{Change, ChangeKind, Extent, Patch};
 pub use error::GitError;
@@ -28,3 +32,4 @@ pub use repo::{DryObjects, Repo};
 pub use run::{Git, TIME_LIMIT, Version};
 pub use settings::ObjectFormat;
 pub use tree_path::TreePath;
+pub use worktree::WorktreeSpec;
