@@ -6,12 +6,15 @@
 //! and monitors switched off.
 
 mod capture;
+mod checkout_files;
 mod checkouts;
 mod commit;
 mod diff;
 mod disk;
 mod error;
 mod index;
+mod journal;
+mod land;
 mod locate;
 mod merged;
 mod objects;
@@ -28,6 +31,7 @@ pub use capture::{Capture, PRIVATE_FOLDER};
 pub use commit::{CommitText, Signature};
 pub use diff::{Change, ChangeKind, Extent, Patch};
 pub use error::GitError;
+pub use land::{Landed, Landing, LandingOrder, Recovery};
 pub use locate::Location;
 pub use merged::{RUN_TRAILER, STAGE_TRAILER};
 pub use objects::Objects;
