@@ -6,3 +6,4 @@
 pub mod core;
 pub mod families;
 pub mod files;
+pub mod git;

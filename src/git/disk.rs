@@ -1,0 +1,228 @@
+//! The few things git's files and checkouts need from the file system, each with the path in its error.
+//!
+//! Nothing here follows a symbolic link at the end of a path that it changes or removes.
+#![expect(clippy::disallowed_methods, reason = "the git layer writes git's own files and checkouts, and only here")]
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{At, GitError};
+
+/// What is at a path, links not followed; none where nothing is.
+pub(super) fn look(path: &Path) -> Result<Option<Metadata>, GitError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).at("look at", path),
+    }
+}
+
+/// Whether something is at a path.
+pub(super) fn is_there(path: &Path) -> Result<bool, GitError> {
+    look(path).map(|found| found.is_some())
+}
+
+/// Whether a real folder is at a path.
+pub(super) fn is_folder(path: &Path) -> Result<bool, GitError> {
+    look(path).map(|found| found.is_some_and(|found| found.is_dir()))
+}
+
+/// A file's bytes; none where it does not exist.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, GitError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+/// A path with every link resolved.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, GitError> {
+    fs::canonicalize(path).at("resolve", path)
+}
+
+/// The entries of a folder, in order; none where it does not exist.
+pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).at("list", path),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.at("list", path)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes a folder and those above it.
+pub(super) fn make_folder(path: &Path) -> Result<(), GitError> {
+    fs::create_dir_all(path).at("create the folder", path)
+}
+
+/// Flushes a folder's entries to disk.
+pub(super) fn sync_folder(path: &Path) -> Result<(), GitError> {
+    File::open(path).and_then(|folder| folder.sync_all()).at("flush", path)
+}
+
+/// Flushes a file to disk.
+pub(super) fn sync_file(path: &Path) -> Result<(), GitError> {
+    File::open(path).and_then(|file| file.sync_all()).at("flush", path)
+}
+
+/// Writes a whole file durably: another name first, then renamed over.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let fresh = folder.join(name);
+    File::create(&fresh)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .at("write", &fresh)?;
+    rename(&fresh, path)?;
+    sync_folder(folder)
+}
+
+/// Writes a file inside a fresh checkout, where nothing needs to survive a crash.
+pub(super) fn write_plainly(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
+    remove_file(path)?;
+    fs::write(path, bytes).at("write", path)
+}
+
+/// Whether a lock was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// By this call.
+    Now,
+    /// Somebody has it already.
+    ByAnother,
+}
+
+/// Makes `lock` a second name of `token`, unless something has that name: the lock appears with its content, whole.
+pub(super) fn link_exclusively(token: &Path, lock: &Path) -> Result<Taken, GitError> {
+    match fs::hard_link(token, lock) {
+        Ok(()) => Ok(Taken::Now),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Taken::ByAnother),
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            // A file system without hard links: the content follows the name a moment later.
+            match OpenOptions::new().write(true).create_new(true).open(lock) {
+                Ok(mut file) => {
+                    let bytes = fs::read(token).at("read", token)?;
+                    file.write_all(&bytes).and_then(|()| file.sync_all()).at("write", lock)?;
+                    Ok(Taken::Now)
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Taken::ByAnother),
+                Err(error) => Err(error).at("create", lock),
+            }
+        }
+        Err(error) => Err(error).at("create", lock),
+    }
+}
+
+/// Renames, replacing what is there.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), GitError> {
+    fs::rename(from, to).at("rename", from)
+}
+
+/// Moves a file or link over another, also from one file system to another; the target is always old or new.
+pub(super) fn move_over(from: &Path, to: &Path, aside: &Path) -> Result<(), GitError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            remove_file(aside)?;
+            if look(from)?.is_some_and(|found| found.is_symlink()) {
+                let target = fs::read_link(from).at("read", from)?;
+                std::os::unix::fs::symlink(target, aside).at("create", aside)?;
+            } else {
+                fs::copy(from, aside).at("copy", from)?;
+                sync_file(aside)?;
+            }
+            fs::rename(aside, to).at("rename", aside)
+        }
+        done => done.at("rename", from),
+    }
+}
+
+/// Copies an index. Git compares files' times with the index's own, so the copy keeps that.
+pub(super) fn copy_index(from: &Path, to: &Path) -> Result<(), GitError> {
+    fs::copy(from, to).at("copy", from)?;
+    let changed = fs::metadata(from).and_then(|found| found.modified()).at("look at", from)?;
+    OpenOptions::new().write(true).open(to).and_then(|file| file.set_modified(changed)).at("set the time of", to)
+}
+
+/// Makes `to` hold what `from` holds, unless it exists.
+pub(super) fn copy_once(from: &Path, to: &Path) -> Result<(), GitError> {
+    if is_there(to)? { Ok(()) } else { fs::copy(from, to).map(drop).at("copy", from) }
+}
+
+/// Removes a file or link; fine where it is gone.
+pub(super) fn remove_file(path: &Path) -> Result<(), GitError> {
+    match fs::remove_file(path) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(error).at("remove", path)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder if it is empty, and says whether it is gone.
+pub(super) fn remove_empty_folder(path: &Path) -> bool {
+    fs::remove_dir(path).is_ok()
+}
+
+/// Removes a folder with all it holds, or a file or link; also where an agent took the write permission away.
+pub(super) fn remove_tree(path: &Path) -> Result<(), GitError> {
+    match look(path)? {
+        None => return Ok(()),
+        Some(found) if !found.is_dir() => return remove_file(path),
+        Some(_) => {}
+    }
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    open_up(path)?;
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the owner access to every folder and file below a folder; links are not followed.
+pub(super) fn open_up(folder: &Path) -> Result<(), GitError> {
+    allow(folder, 0o700)?;
+    for path in list(folder)? {
+        match look(&path)? {
+            Some(found) if found.is_dir() => open_up(&path)?,
+            Some(found) if found.is_file() => allow(&path, 0o600)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn allow(path: &Path, bits: u32) -> Result<(), GitError> {
+    let Some(found) = look(path)? else { return Ok(()) };
+    let mode = found.permissions().mode();
+    if mode & bits == bits {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode | bits)).at("change the permissions of", path)
+}
+
+/// Whether two files or links hold the same, type and executable bit included.
+pub(super) fn same_file(one: &Path, other: &Path) -> Result<bool, GitError> {
+    let (Some(a), Some(b)) = (look(one)?, look(other)?) else { return Ok(false) };
+    if a.is_symlink() && b.is_symlink() {
+        return Ok(fs::read_link(one).at("read", one)? == fs::read_link(other).at("read", other)?);
+    }
+    if !a.is_file() || !b.is_file() || a.len() != b.len() {
+        return Ok(false);
+    }
+    let executable = |found: &Metadata| found.permissions().mode() & 0o100 != 0;
+    Ok(executable(&a) == executable(&b) && fs::read(one).at("read", one)? == fs::read(other).at("read", other)?)
+}

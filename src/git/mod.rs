@@ -1,0 +1,45 @@
+//! Git: repositories, worktrees, candidates, landings and snapshots, through the git program alone.
+//!
+//! What lives here knows git and nothing of stages' states, agents or budgets. Every function can be called again
+//! after a crash at any point and then finishes what was begun. No function runs a program that a repository names:
+//! objects are handled in a git dir of our own ([`Objects`]); the repository's own is used for refs only, with hooks
+//! and monitors switched off.
+
+mod capture;
+mod checkout_files;
+mod checkouts;
+mod commit;
+mod diff;
+mod disk;
+mod error;
+mod index;
+mod journal;
+mod land;
+mod locate;
+mod merged;
+mod objects;
+mod rebase;
+mod refs;
+mod repo;
+mod run;
+mod settings;
+mod snapshot;
+mod tree_path;
+mod worktree;
+
+pub use capture::{Capture, PRIVATE_FOLDER};
+pub use commit::{CommitText, Signature};
+pub use diff::{Change, ChangeKind, Extent, Patch};
+pub use error::GitError;
+pub use land::{Landed, Landing, LandingOrder, Recovery};
+pub use locate::Location;
+pub use merged::{RUN_TRAILER, STAGE_TRAILER};
+pub use objects::Objects;
+pub use rebase::Rebase;
+pub use refs::{Expect, Moved, RefName};
+pub use repo::{DryObjects, Repo};
+pub use run::{Git, TIME_LIMIT, Version};
+pub use settings::ObjectFormat;
+pub use snapshot::Snapshot;
+pub use tree_path::TreePath;
+pub use worktree::WorktreeSpec;

@@ -1,0 +1,163 @@
+//! Snapshots: a few small files kept as commits on a ref of their own, such as `refs/autometta/state`.
+//!
+//! One `git fast-import` stores blobs, tree and commit; the ref then moves by compare-and-swap, so a crash leaves the
+//! old snapshot or the new one. The history is one line of commits, whose reflog is kept.
+
+use std::path::Component;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::core::ids::CommitId;
+
+use super::disk;
+use super::error::GitError;
+use super::objects::{Objects, parse_id};
+use super::refs::{Expect, Moved, RefName};
+use super::repo::Repo;
+use super::tree_path::{hex, quoted};
+
+/// How often a snapshot is written anew because somebody else moved its ref meanwhile.
+const TRIES: usize = 3;
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Snapshot {
+    /// It is a new commit.
+    Written(CommitId),
+    /// The newest snapshot holds these very files.
+    Unchanged,
+}
+
+/// A commit that `fast-import` made, with its tree and that of the commit before it.
+struct Imported {
+    commit: CommitId,
+    is_news: bool,
+}
+
+impl Repo {
+    /// Writes a snapshot of `files` (path and content) on top of the ref's history, unless nothing changed.
+    ///
+    /// What was written last is remembered in the scratch folder, so that asking again starts no process.
+    pub fn snapshot(
+        &self,
+        name: &RefName,
+        files: &[(String, Vec<u8>)],
+        message: &str,
+        at: DateTime<Utc>,
+    ) -> Result<Snapshot, GitError> {
+        for (path, _) in files {
+            check_path(path)?;
+        }
+        let memory = self.scratch(&format!("snapshot-{}", name.as_str().replace('/', "-")))?;
+        let digest = digest(files);
+        for _ in 0..TRIES {
+            let old = self.ref_tip(name)?;
+            let remembered = |tip: &CommitId| format!("{tip} {digest}\n").into_bytes();
+            if let Some(old) = &old
+                && disk::read(&memory)? == Some(remembered(old))
+            {
+                return Ok(Snapshot::Unchanged);
+            }
+            let imported = self.import(old.as_ref(), files, message, at)?;
+            if let Some(old) = old.as_ref().filter(|_| !imported.is_news) {
+                disk::write(&memory, &remembered(old))?;
+                return Ok(Snapshot::Unchanged);
+            }
+            let expect = old.map_or(Expect::Absent, Expect::Is);
+            if self.set_ref(name, &imported.commit, &expect)? == Moved::Yes {
+                disk::write(&memory, &remembered(&imported.commit))?;
+                return Ok(Snapshot::Written(imported.commit));
+            }
+        }
+        Err(GitError::RefContended { name: name.to_string() })
+    }
+
+    /// A file of the newest snapshot; none where there is no snapshot or it has no such file.
+    pub fn read_snapshot(&self, name: &RefName, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        match self.ref_tip(name)? {
+            None => Ok(None),
+            Some(tip) => self.read_file_at(&tip, path),
+        }
+    }
+}
+
+impl Objects {
+    /// A file's content in a commit; none where the commit has no such file.
+    pub fn read_file_at(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        check_path(path)?;
+        let mut call = self.call()?;
+        call.args(["cat-file", "--batch=%(objecttype) %(objectsize)"]).input(format!("{commit}:{path}\n").into_bytes());
+        let said = call.run()?.stdout;
+        let Some(end) = said.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let head = String::from_utf8_lossy(&said[..end]);
+        let Some(size) = head.strip_prefix("blob ") else { return Ok(None) };
+        let content = size.parse().ok().and_then(|size: usize| said.get(end + 1..end + 1 + size));
+        content
+            .map(|bytes| Some(bytes.to_vec()))
+            .ok_or_else(|| GitError::Puzzling { command: "git cat-file", answer: head.clone().into_owned() })
+    }
+
+    fn import(
+        &self,
+        old: Option<&CommitId>,
+        files: &[(String, Vec<u8>)],
+        message: &str,
+        at: DateTime<Utc>,
+    ) -> Result<Imported, GitError> {
+        let who = format!("autometta <autometta@local> {} +0000", at.timestamp().max(0));
+        // The ref named here is one of our own git dir; the repository's is moved by compare-and-swap afterwards.
+        let mut input = format!("feature done\ncommit refs/heads/snapshot\nmark :1\ncommitter {who}\n").into_bytes();
+        push_data(&mut input, message.as_bytes());
+        if let Some(old) = old {
+            input.extend_from_slice(format!("from {old}\ndeleteall\n").as_bytes());
+        }
+        for (path, content) in files {
+            input.extend_from_slice(b"M 100644 inline ");
+            input.extend_from_slice(&quoted(path.as_bytes()));
+            input.push(b'\n');
+            push_data(&mut input, content);
+        }
+        input.extend_from_slice(b"\nls :1 \"\"\n");
+        if let Some(old) = old {
+            input.extend_from_slice(format!("ls {old} \"\"\n").as_bytes());
+        }
+        input.extend_from_slice(b"get-mark :1\ndone\n");
+        let mut call = self.call()?;
+        call.args(["fast-import", "--quiet", "--force", "--done", "--cat-blob-fd=1"]).input(input);
+        let said = call.run()?;
+        let lines: Vec<&str> = said.text("git fast-import")?.lines().collect();
+        let (is_news, commit) = match lines.as_slice() {
+            [_, commit] => (true, commit),
+            [new, old, commit] => (new != old, commit),
+            _ => return Err(GitError::Puzzling { command: "git fast-import", answer: lines.join(" / ") }),
+        };
+        Ok(Imported { commit: parse_id(commit, "git fast-import")?, is_news })
+    }
+}
+
+fn push_data(input: &mut Vec<u8>, bytes: &[u8]) {
+    input.extend_from_slice(format!("data {}\n", bytes.len()).as_bytes());
+    input.extend_from_slice(bytes);
+    input.push(b'\n');
+}
+
+fn check_path(path: &str) -> Result<(), GitError> {
+    let is_plain = !path.is_empty()
+        && !path.contains(char::is_control)
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    let why = "a file of a snapshot has a plain relative path";
+    if is_plain { Ok(()) } else { Err(GitError::BadPath { path: path.to_owned(), why }) }
+}
+
+fn digest(files: &[(String, Vec<u8>)]) -> String {
+    let mut hash = Sha256::new();
+    for (path, content) in files {
+        for part in [path.as_bytes(), content.as_slice()] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hex(&hash.finalize())
+}

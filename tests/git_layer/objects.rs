@@ -1,0 +1,214 @@
+//! Commits, differences, rebases, hand merges, snapshots and the dry view.
+
+use std::fs;
+use std::path::Path;
+
+use autometta::core::ids::{CommitId, StageId};
+use autometta::git::{ChangeKind, Extent, Rebase, RefName, Repo, Snapshot};
+use chrono::DateTime;
+
+use super::support::{World, changed, commit_of, main, remove, write};
+
+fn count(world: &World) -> String {
+    world.git(&["count-objects", "-v"])
+}
+
+#[test]
+fn the_same_commit_has_the_same_hash_and_git_accepts_it() {
+    let world = World::new();
+    let repo = world.open();
+    let tree = world.git(&["rev-parse", "main^{tree}"]).parse().expect("id");
+    let text = commit_of(&tree, &main(&repo), "Subject\n\nAutometta-Stage: 01-a");
+    let commit = repo.write_commit(&text).expect("commit");
+    assert_eq!(repo.write_commit(&text).expect("again"), commit);
+    assert_eq!(
+        world.git(&["log", "-1", "--format=%an %ae|%cn|%at|%s", commit.as_str()]),
+        "Worker x@y|Op|1800000000|Subject"
+    );
+    assert_eq!(world.git(&["fsck", "--strict", "--no-dangling"]), "");
+    assert!(repo.object_exists(&commit).expect("exists"));
+    assert!(!repo.object_exists(&"0".repeat(40).parse().expect("id")).expect("exists"));
+    assert!(repo.is_ancestor(&main(&repo), &commit).expect("ancestor"));
+    assert!(!repo.is_ancestor(&commit, &main(&repo)).expect("ancestor"));
+}
+
+#[test]
+fn differences_are_by_path_and_bounded() {
+    let world = World::new();
+    let repo = world.open();
+    let order = world.candidate(&repo, "01-a", |path| {
+        fs::rename(path.join("a.txt"), path.join("z\tü.txt")).expect("renamed");
+        write(&path.join("dir/b.txt"), &"line\n".repeat(1000));
+    });
+    let changes = repo.diff_paths(&order.parent, &order.commit).expect("paths");
+    let found: Vec<_> =
+        changes.iter().map(|change| (change.kind, change.path.text().into_owned(), change.bytes)).collect();
+    assert_eq!(
+        found,
+        [
+            (ChangeKind::Deleted, "a.txt".into(), None),
+            (ChangeKind::Modified, "dir/b.txt".into(), Some(5000)),
+            (ChangeKind::Added, "z\tü.txt".into(), Some(4)),
+        ]
+    );
+    let whole = repo.diff(&order.parent, &order.commit, 1_000_000).expect("patch");
+    assert!(whole.extent == Extent::Whole && whole.text.contains("+line"));
+    let cut = repo.diff(&order.parent, &order.commit, 100).expect("patch");
+    assert!(cut.extent == Extent::Cut && cut.text.len() <= 100 && whole.text.starts_with(&cut.text));
+    assert!(repo.diff_stat(&order.parent, &order.commit, 1).expect("stat").contains("..."));
+}
+
+fn edited(world: &World, repo: &Repo, name: &str, edit: impl FnOnce(&Path)) -> CommitId {
+    world.candidate(repo, name, edit).commit
+}
+
+#[test]
+fn disjoint_changes_are_joined_and_overlapping_ones_are_named() {
+    let world = World::new();
+    world.write("keep/x", "x\n");
+    world.commit("more");
+    let repo = world.open();
+    let base = main(&repo);
+    let ours = edited(&world, &repo, "01-a", |path| {
+        write(&path.join("a.txt"), "ours\n");
+        write(&path.join("new/file"), "n\n");
+        remove(&path.join("dir/b.txt"));
+        write(&path.join("dir/b.txt/inside"), "i\n");
+    });
+    let theirs = edited(&world, &repo, "02-b", |path| write(&path.join("keep/x"), "theirs\n"));
+    let Rebase::Disjoint { tree } = repo.rebase(&base, &theirs, &ours).expect("rebase") else { panic!("overlap") };
+    let names = world.git(&["ls-tree", "-r", "--name-only", tree.as_str()]);
+    assert_eq!(names, ".gitignore\na.txt\ndir/b.txt/inside\nkeep/x\nnew/file");
+    assert_eq!(world.git(&["show", &format!("{tree}:keep/x")]), "theirs");
+    assert_eq!(world.git(&["show", &format!("{tree}:a.txt")]), "ours");
+
+    let overlaps: [(fn(&Path), &[&str]); 4] = [
+        (|path| write(&path.join("a.txt"), "theirs\n"), &["a.txt"]),
+        (|path| remove(&path.join("a.txt")), &["a.txt"]),
+        (|path| write(&path.join("new"), "a file\n"), &["new/file"]),
+        (|path| write(&path.join("new/file/deep"), "a folder\n"), &["new/file"]),
+    ];
+    for (case, (edit, expected)) in overlaps.into_iter().enumerate() {
+        let theirs = edited(&world, &repo, &format!("1{case}-c"), edit);
+        let Rebase::Overlap { paths } = repo.rebase(&base, &theirs, &ours).expect("rebase") else {
+            panic!("case {case}")
+        };
+        assert_eq!(paths, expected, "case {case}");
+    }
+}
+
+#[test]
+fn a_merge_by_hand_is_seen_however_it_was_made() {
+    let stage: StageId = "01-a".parse().expect("id");
+    let hands: [(&str, fn(&World, &CommitId)); 4] = [
+        ("merge", |world, candidate| drop(world.git(&["merge", "-q", "--no-edit", candidate.as_str()]))),
+        ("pick", |world, candidate| drop(world.git(&["cherry-pick", candidate.as_str()]))),
+        ("reworked, with the trailers", |world, _| {
+            world.write("a.txt", "reworked\n");
+            world.commit("By hand\n\nAutometta-Stage: 01-a\nAutometta-Run: 01-a.1.worker");
+        }),
+        ("squashed, without trailers", |world, _| {
+            world.write("a.txt", "ours\n");
+            world.write("more.txt", "m\n");
+            world.commit("Everything at once");
+        }),
+    ];
+    for (case, hand) in hands {
+        let world = World::new();
+        let repo = world.open();
+        let base = main(&repo);
+        let path = world.cut(&repo, "01-a");
+        write(&path.join("a.txt"), "ours\n");
+        let tree = repo.capture(&path, &base, &[]).expect("capture").tree;
+        let message = "Candidate\n\nAutometta-Stage: 01-a\nAutometta-Run: 01-a.1.worker";
+        let candidate = repo.write_commit(&commit_of(&tree, &base, message)).expect("commit");
+        world.write("other.txt", "o\n");
+        world.commit("unrelated\n\nAutometta-Stage: 01-a\nAutometta-Run: 01-a.9.worker");
+        let seen = || repo.merged_by_hand(&base, &main(&repo), &stage, &candidate).expect("answer");
+        assert_eq!(seen(), None, "{case}");
+        hand(&world, &candidate);
+        assert!(seen().is_some(), "{case}");
+    }
+}
+
+#[test]
+fn snapshots_are_kept_in_line_and_written_only_when_they_differ() {
+    let world = World::new();
+    let repo = world.open();
+    let name = RefName::new("refs/autometta/state").expect("name");
+    let at = DateTime::from_timestamp(1_800_000_000, 0).expect("time");
+    let files = |content: &str| {
+        vec![
+            ("state.yaml".to_owned(), content.as_bytes().to_vec()),
+            ("verifiers/01-ü \"x\".json".to_owned(), vec![0, 10, 255]),
+        ]
+    };
+    assert_eq!(repo.read_snapshot(&name, "state.yaml").expect("read"), None);
+    let Snapshot::Written(first) = repo.snapshot(&name, &files("1"), "First", at).expect("snapshot") else { panic!() };
+    let objects = count(&world);
+    let processes = repo.processes();
+    assert_eq!(repo.snapshot(&name, &files("1"), "Again", at).expect("snapshot"), Snapshot::Unchanged);
+    assert_eq!((count(&world), repo.processes()), (objects, processes));
+    remove(&world.dir.path().join("scratch"));
+    assert_eq!(world.open().snapshot(&name, &files("1"), "Again", at).expect("snapshot"), Snapshot::Unchanged);
+    assert_eq!(repo.ref_tip(&name).expect("tip"), Some(first.clone()));
+    let repo = world.open();
+    let Snapshot::Written(second) = repo.snapshot(&name, &files("2")[..1], "Second", at).expect("snapshot") else {
+        panic!()
+    };
+    assert_eq!(
+        world.git(&["rev-parse", "refs/autometta/state^", "refs/autometta/state@{1}"]),
+        format!("{first}\n{first}")
+    );
+    assert_eq!(repo.read_snapshot(&name, "state.yaml").expect("read").as_deref(), Some(&b"2"[..]));
+    assert_eq!(repo.read_snapshot(&name, "verifiers/01-ü \"x\".json").expect("read"), None);
+    assert_eq!(repo.read_file_at(&first, "verifiers/01-ü \"x\".json").expect("read"), Some(vec![0, 10, 255]));
+    assert!(repo.snapshot(&name, &[("../x".into(), Vec::new())], "Bad", at).is_err());
+    // Somebody else's newer snapshot is built upon, never replaced.
+    world.git(&["update-ref", "refs/autometta/state", first.as_str(), second.as_str()]);
+    let Snapshot::Written(third) = repo.snapshot(&name, &files("3"), "Third", at).expect("snapshot") else { panic!() };
+    assert_eq!(world.git(&["rev-parse", &format!("{third}^")]), first.as_str());
+    assert_eq!(world.git(&["fsck", "--strict", "--no-dangling"]), "");
+    assert_eq!(world.status(), "");
+}
+
+#[test]
+fn the_dry_view_changes_nothing() {
+    let world = World::new();
+    let repo = world.open();
+    let path = world.cut(&repo, "01-a");
+    write(&path.join("a.txt"), "changed\n");
+    let base = main(&repo);
+    let before = count(&world);
+    let dry = repo.dry().expect("dry");
+    let capture = dry.capture(&path, &base, &[]).expect("capture");
+    assert_eq!(changed(&capture), ["Modified a.txt"]);
+    let commit = dry.write_commit(&commit_of(&capture.tree, &base, "Dry")).expect("commit");
+    assert!(matches!(dry.rebase(&base, &base, &commit).expect("rebase"), Rebase::Disjoint { .. }));
+    assert_eq!(dry.diff_paths(&base, &commit).expect("paths").len(), 1);
+    assert!(dry.object_exists(&commit).expect("exists") && !repo.object_exists(&commit).expect("exists"));
+    assert_eq!(count(&world), before);
+    drop(dry);
+    assert_eq!(fs::read_dir(world.dir.path().join("scratch/dry")).expect("folder").count(), 0);
+}
+
+#[test]
+fn few_processes_are_started() {
+    let world = World::new();
+    let repo = world.open();
+    let base = main(&repo);
+    let path = world.cut(&repo, "01-a");
+    let mut before = repo.processes();
+    let mut spent = || {
+        let started = repo.processes() - before;
+        before = repo.processes();
+        started
+    };
+    repo.capture(&path, &base, &[]).expect("capture");
+    assert!(spent() <= 4, "unchanged");
+    write(&path.join("a.txt"), "changed\n");
+    repo.capture(&path, &base, &[]).expect("capture");
+    assert!(spent() <= 6, "changed");
+    repo.recover_landings().expect("recovered");
+    assert_eq!(spent(), 0);
+}
