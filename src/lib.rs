@@ -4,3 +4,4 @@
 //! `cli` → `tick` → { `files`, `runs`, `families`, `git` } → `core`.
 
 pub mod core;
+pub mod files;
