@@ -8,3 +8,4 @@ pub mod exit;
 pub mod fault;
 pub mod ids;
 pub mod quantity;
+pub mod run;
