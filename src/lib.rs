@@ -3,7 +3,10 @@
 //! Layers, each of which may use only what stands to its right:
 //! `cli` → `tick` → { `files`, `runs`, `families`, `git` } → `core`.
 
+pub mod cli;
 pub mod core;
 pub mod families;
 pub mod files;
 pub mod git;
+pub mod runs;
+pub mod tick;

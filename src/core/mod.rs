@@ -16,6 +16,7 @@ pub mod operate;
 pub mod policy;
 pub mod quantity;
 pub mod quorum;
+pub mod run;
 pub mod state;
 pub mod state_doc;
 pub mod step;

@@ -82,8 +82,8 @@ pub fn of_card(families: &Families, manifest: &Manifest, card: Card, card_sha256
     let worker_caps = caps(
         worker_use,
         card.budget.worker.tokens.unwrap_or(defaults.worker_tokens),
-        card.budget.worker.cost.or(defaults.worker_cost),
-        card.budget.worker.wall_clock.unwrap_or(defaults.worker_wall_clock.seconds()),
+        card.budget.worker.cost_usd.or(defaults.worker_cost),
+        card.budget.worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
     );
     let mut verifiers = Vec::new();
     let mut verifier_caps = Vec::new();
@@ -93,8 +93,8 @@ pub fn of_card(families: &Families, manifest: &Manifest, card: Card, card_sha256
         verifier_caps.push(caps(
             model_use,
             card.budget.verifier.tokens.unwrap_or(defaults.verifier_tokens),
-            card.budget.verifier.cost.or(defaults.verifier_cost),
-            card.budget.verifier.wall_clock.unwrap_or(defaults.verifier_wall_clock.seconds()),
+            card.budget.verifier.cost_usd.or(defaults.verifier_cost),
+            card.budget.verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
         ));
     }
     let gates = gates(manifest, &card);

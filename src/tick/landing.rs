@@ -96,7 +96,7 @@ pub fn land(repo: &Repo, stage: &Stage, landing: &Landing) -> Option<LandingSigh
     match landed {
         // The look that follows finds out by itself that it has landed, or that the base has moved.
         Ok(None | Some(git::Landing::Done | git::Landing::Moved { .. })) => None,
-        Ok(Some(git::Landing::Dirty { paths })) => {
+        Ok(Some(git::Landing::Dirty { paths, .. })) => {
             Some(LandingSighting::Dirty(paths.iter().map(|path| path.text().into_owned()).collect()))
         }
         Ok(Some(git::Landing::Busy { why })) => Some(LandingSighting::Busy(why)),

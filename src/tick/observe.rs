@@ -149,9 +149,8 @@ impl Observer<'_> {
                     && let Some(tip) = self.repo.tip(&stage.base_branch)?
                     && kept.seen_tip.as_ref() != Some(&tip)
                 {
-                    let trailer = kept.candidate.run.to_string();
                     let merged =
-                        self.repo.merged_by_hand(&kept.base_commit, &tip, &stage.id, &trailer, &kept.candidate.commit)?;
+                        self.repo.merged_by_hand(&kept.base_commit, &tip, &stage.id, &kept.candidate.commit)?;
                     seen.parked.insert(stage.id.clone(), ParkedSighting { tip, merged });
                 }
             }

@@ -144,6 +144,7 @@ pub fn make(site: &Site, job: &Job<'_>, brief: &Brief, prompt: String, now: Date
     let limits = job.flight.reserved;
     let calls = uses_model == families::ModelUse::Calls;
     let text = |path: &Path| path.to_string_lossy().into_owned();
+    let script_text = script_path.as_deref().map(text);
     let session = session_id(&site.repo_id, run);
     let ask = Ask {
         role,
@@ -158,7 +159,7 @@ pub fn make(site: &Site, job: &Job<'_>, brief: &Brief, prompt: String, now: Date
         effort: effort.map(crate::core::card::Effort::as_str),
         budget: calls.then_some(limits.cost_usd),
         max_tokens: calls.then_some(limits.tokens),
-        script: script_path.as_deref().map(text).as_deref(),
+        script: script_text.as_deref(),
         user: if nix::unistd::geteuid().is_root() { LaunchUser::Root } else { LaunchUser::Ordinary },
     };
     let file = text(&schema_file);

@@ -1,0 +1,237 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::core::ids::StageId;
+
+/// Turns a queue of stage cards into verified commits, one cron tick at a time.
+#[derive(Debug, Parser)]
+#[command(
+    name = "autometta",
+    version,
+    after_help = "Examples:\n  autometta demo                       see it work, in a scratch repository\n  autometta init                       make this repository ready\n  autometta add-stage stage-cards/01-greeting.md\n  autometta run                        work through the queue now\n  */5 * * * * autometta tick           or let cron do it, all night\n\nExit codes: 0 done or nothing to do; 1 failed; 2 wrong usage; 3 refused, and why; 4 halted."
+)]
+pub struct Cli {
+    /// The repository, where it is not the one around the present directory.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub repo: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a repository ready: manifest, state, ignore lines, subscription. Changes nothing that is there already.
+    #[command(after_help = "Example:\n  cd my-repo && autometta init")]
+    Init(InitArgs),
+    /// Queue stage cards, all or none; every fault of every card is shown at once.
+    #[command(name = "add-stage", after_help = "Example:\n  autometta add-stage stage-cards/*.md")]
+    AddStage(AddStageArgs),
+    /// Write, check and list stage cards.
+    #[command(after_help = "Examples:\n  autometta card new 07-parser\n  autometta card lint\n  autometta card list --json")]
+    Card(CardArgs),
+    /// Look once, move every stage at most one step, and exit. Without --repo: every enabled subscriber, by weight.
+    #[command(
+        after_help = "Examples:\n  autometta tick                        what cron runs\n  autometta tick --repo . --plan        what it would do, changing nothing"
+    )]
+    Tick(TickArgs),
+    /// Tick in the foreground until nothing is left to do. Ctrl-C stops watching; agents go on.
+    #[command(after_help = "Example:\n  autometta run")]
+    Run(RunArgs),
+    /// Show the queue, what runs, what waits and why, and the budget.
+    #[command(after_help = "Examples:\n  autometta status\n  autometta status --json | jq .stages")]
+    Status(ReadArgs),
+    /// Show the whole story of one stage.
+    #[command(after_help = "Example:\n  autometta show 01-greeting")]
+    Show(ShowArgs),
+    /// Show the ledger in words; --verify checks its chain of hashes.
+    #[command(after_help = "Examples:\n  autometta log\n  autometta log --verify")]
+    Log(LogArgs),
+    /// Put ended stages back into the queue, from their cards as they are now.
+    #[command(after_help = "Example:\n  autometta requeue 01-greeting")]
+    Requeue(StagesArgs),
+    /// Close stages without landing them; runs in flight are stopped.
+    #[command(after_help = "Example:\n  autometta skip 01-greeting")]
+    Skip(StagesArgs),
+    /// Stop the runs of stages in progress; their work is kept.
+    #[command(after_help = "Example:\n  autometta cancel 01-greeting")]
+    Cancel(StagesArgs),
+    /// Answer the question of a blocked stage, which then goes on.
+    #[command(
+        after_help = "Examples:\n  autometta answer 04-question --text 'Use the second one.'\n  autometta answer 04-question --file answer.md"
+    )]
+    Answer(AnswerArgs),
+    /// Dispatch nothing more until `resume`; what runs goes on to its end.
+    #[command(after_help = "Example:\n  autometta halt --reason 'releasing'")]
+    Halt(HaltArgs),
+    /// Lift halts and pauses. A cap on spend that is still reached is not lifted.
+    #[command(after_help = "Example:\n  autometta resume")]
+    Resume(JsonArgs),
+    /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
+    #[command(after_help = "Example:\n  autometta demo --keep")]
+    Demo(DemoArgs),
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Take over a state that was made in another place or on another machine.
+    #[arg(long)]
+    pub adopt: bool,
+}
+
+/// `add-stage`
+#[derive(Debug, Args)]
+pub struct AddStageArgs {
+    /// The cards.
+    #[arg(required = true, value_name = "CARD")]
+    pub cards: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `card`
+#[derive(Debug, Args)]
+pub struct CardArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CardCommand,
+}
+
+/// What may be done with cards.
+#[derive(Debug, Subcommand)]
+pub enum CardCommand {
+    /// Write a card with everything to fill in.
+    New {
+        /// The stage's id, such as 07-parser.
+        stage: StageId,
+        /// Its title.
+        #[arg(long, default_value = "<<what it does, in a few words>>")]
+        title: String,
+    },
+    /// Say everything that is wrong or odd with cards; without names, with all of them.
+    Lint {
+        /// The cards.
+        #[arg(value_name = "CARD")]
+        cards: Vec<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the cards that the manifest's globs find, with what the queue says of them.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `tick`
+#[derive(Debug, Args)]
+pub struct TickArgs {
+    /// Show the exact step and the exact commands, and change nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Print nothing but the table at the end.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Commands that only read.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands that may print JSON.
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The stage.
+    pub stage: StageId,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `log`
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Check the chain of hashes from the first line to the last.
+    #[arg(long)]
+    pub verify: bool,
+    /// Only what concerns this stage.
+    #[arg(long)]
+    pub stage: Option<StageId>,
+    /// Print the ledger's lines as they are.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands on stages.
+#[derive(Debug, Args)]
+pub struct StagesArgs {
+    /// The stages.
+    #[arg(required = true)]
+    pub stages: Vec<StageId>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `answer`
+#[derive(Debug, Args)]
+pub struct AnswerArgs {
+    /// The stage.
+    pub stage: StageId,
+    /// The answer.
+    #[arg(long, conflicts_with = "file", required_unless_present = "file")]
+    pub text: Option<String>,
+    /// A file with the answer.
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `halt`
+#[derive(Debug, Args)]
+pub struct HaltArgs {
+    /// Why, for whoever looks.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep the scratch repository and say where it is.
+    #[arg(long)]
+    pub keep: bool,
+}

@@ -1,0 +1,104 @@
+//! The command line: parsing, printing, exit codes. Only this layer prints, and only `main` exits.
+//!
+//! Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage; 3 refused, and why; 4 halted.
+
+#![expect(clippy::disallowed_macros, reason = "this is the layer that prints")]
+
+mod args;
+mod cards;
+mod demo;
+mod logging;
+mod ops;
+mod output;
+mod report;
+mod run;
+mod show;
+mod status;
+mod ticks;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::files::home::Home;
+use crate::runs;
+use crate::tick::{FailureKind, Site, TickError, meter_for};
+
+use args::{Cli, Command};
+
+/// Done, or nothing to do.
+const DONE: u8 = 0;
+/// Something went wrong.
+const FAILED: u8 = 1;
+/// The command was refused.
+const REFUSED: u8 = 3;
+/// The repository is halted.
+const HALTED: u8 = 4;
+
+/// Runs the command line and says how to exit.
+pub fn main() -> ExitCode {
+    // A supervisor is started by a tick, never by a person: it is looked for before anything is parsed.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "__supervise")
+        && let Some(run_dir) = words.next()
+    {
+        return runs::supervise(&PathBuf::from(run_dir), &meter_for);
+    }
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("autometta: {error:#}");
+            let kind = error.downcast_ref::<TickError>().map(TickError::kind);
+            ExitCode::from(if kind == Some(FailureKind::Refused) { REFUSED } else { FAILED })
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<u8> {
+    let at = Place::new(cli.repo)?;
+    match cli.command {
+        Command::Init(args) => ops::init(&at, &args),
+        Command::AddStage(args) => cards::add_stage(&at, &args),
+        Command::Card(args) => cards::card(&at, &args),
+        Command::Tick(args) => ticks::tick(&at, &args),
+        Command::Run(args) => run::run(&at, &args),
+        Command::Status(args) => status::status(&at, &args),
+        Command::Show(args) => show::show(&at, &args),
+        Command::Log(args) => report::log(&at, &args),
+        Command::Requeue(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Requeue),
+        Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
+        Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),
+        Command::Answer(args) => ops::answer(&at, &args),
+        Command::Halt(args) => ops::halt(&at, &args),
+        Command::Resume(args) => ops::resume(&at, &args),
+        Command::Demo(args) => demo::demo(&args),
+    }
+}
+
+/// Where a command works: the repository that was named or stands around the present directory, home, and this program.
+#[derive(Debug)]
+struct Place {
+    /// `--repo`, where it was given.
+    repo: Option<PathBuf>,
+    home: Home,
+    exe: PathBuf,
+}
+
+impl Place {
+    fn new(repo: Option<PathBuf>) -> anyhow::Result<Self> {
+        Ok(Self { repo, home: Home::from_env()?, exe: std::env::current_exe()? })
+    }
+
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        Ok(match &self.repo {
+            Some(repo) => repo.clone(),
+            None => std::env::current_dir()?,
+        })
+    }
+
+    fn site(&self) -> anyhow::Result<Site> {
+        Ok(Site::open(&self.path()?, &self.home, &self.exe)?)
+    }
+}

@@ -1,0 +1,70 @@
+//! What an operator says: init, requeue, skip, cancel, answer, halt, resume.
+
+use anyhow::Context;
+
+use crate::core::ids::StageId;
+use crate::core::operate::Command;
+use crate::tick::init::{self, Adopt};
+use crate::tick::operate;
+
+use super::args::{AnswerArgs, HaltArgs, InitArgs, JsonArgs, StagesArgs};
+use super::{DONE, Place, logging, output};
+
+pub fn init(at: &Place, args: &InitArgs) -> anyhow::Result<u8> {
+    logging::start(&at.home);
+    let adopt = if args.adopt { Adopt::Yes } else { Adopt::No };
+    let done = init::init(&at.path()?, &at.home, &at.exe, adopt)?;
+    let mut text = String::new();
+    if done.made.is_empty() {
+        text.push_str(&format!("{} was ready already\n", done.root.display()));
+    } else {
+        text.push_str(&format!("{} is ready:\n", done.root.display()));
+        for made in &done.made {
+            text.push_str(&format!("  {made}\n"));
+        }
+        text.push_str("next: `autometta card new 01-first-stage`, fill it in, `autometta add-stage` it, `autometta run`\n");
+    }
+    output::print(&text)?;
+    for warning in &done.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(DONE)
+}
+
+pub fn on_stages(at: &Place, args: &StagesArgs, command: fn(StageId) -> Command) -> anyhow::Result<u8> {
+    let site = at.site()?;
+    let mut notes = Vec::new();
+    for stage in &args.stages {
+        notes.extend(operate::command(&site, command(stage.clone()))?);
+    }
+    output::notes(&notes, args.json)?;
+    Ok(DONE)
+}
+
+pub fn answer(at: &Place, args: &AnswerArgs) -> anyhow::Result<u8> {
+    let site = at.site()?;
+    let text = match (&args.text, &args.file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(file)) => std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?,
+        (None, None) => anyhow::bail!("say the answer with --text or --file"),
+    };
+    let notes = operate::answer(&site, &args.stage, &text)?;
+    output::notes(&notes, args.json)?;
+    Ok(DONE)
+}
+
+pub fn halt(at: &Place, args: &HaltArgs) -> anyhow::Result<u8> {
+    let notes = operate::command(&at.site()?, Command::Halt(args.reason.clone()))?;
+    if notes.is_empty() && !args.json {
+        output::print("the repository was halted already\n")?;
+        return Ok(DONE);
+    }
+    output::notes(&notes, args.json)?;
+    Ok(DONE)
+}
+
+pub fn resume(at: &Place, args: &JsonArgs) -> anyhow::Result<u8> {
+    let notes = operate::command(&at.site()?, Command::Resume)?;
+    output::notes(&notes, args.json)?;
+    Ok(DONE)
+}

@@ -1,0 +1,287 @@
+//! The one way bytes get to disk: whole or not at all.
+//!
+//! A file is written beside its destination under a name of its own and renamed into place, so a reader
+//! sees the old bytes or the new ones and a crash leaves at most a temp file, which [`sweep_temps`]
+//! recognises. Formats never live here: this module moves bytes.
+
+#![expect(clippy::disallowed_methods, reason = "this module is the atomic-write path")]
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use thiserror::Error;
+
+/// How temp files end: `.<name>.<pid>-<n>.autometta-tmp`.
+const TEMP_SUFFIX: &str = ".autometta-tmp";
+
+/// How many names are tried before giving up; more leftovers of one process than this do not happen.
+const TEMP_TRIES: u32 = 1000;
+
+/// What a write must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Power loss, once the call has returned: the file and its directory are synced.
+    Durable,
+    /// A killed process, but not power loss: for files that can be made again.
+    Volatile,
+}
+
+/// A change to the disk that did not happen.
+#[derive(Debug, Error)]
+#[error("cannot {action} {}: {source}; what was there before is unchanged", path.display())]
+pub struct WriteError {
+    /// What was being done, as a verb.
+    pub action: &'static str,
+    /// The file or directory concerned.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Attaches the path to an IO error.
+fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> WriteError + 'a {
+    move |source| WriteError { action, path: path.to_owned(), source }
+}
+
+/// Replaces `path` by a file of mode 0600 that holds `bytes`.
+///
+/// The directory must exist. A symbolic link at `path` is replaced, not followed.
+pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
+    let fail = || at("write", path);
+    let (temp, mut file) =
+        with_temp(path, |temp| OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp))
+            .map_err(fail())?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| match durability {
+            Durability::Durable => file.sync_all(),
+            Durability::Volatile => Ok(()),
+        })
+        .and_then(|()| fs::rename(&temp, path));
+    if let Err(source) = written {
+        // Best effort: what cannot be removed now is swept later.
+        let _ = fs::remove_file(&temp);
+        return Err(fail()(source));
+    }
+    settle(path, durability).map_err(fail())
+}
+
+/// Replaces a file that belongs to the repository rather than to us: durably, with the mode that it had, or one that
+/// lets everybody read it.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    const EVERYBODY_READS: u32 = 0o644;
+    let mode = fs::metadata(path).map_or(EVERYBODY_READS, |meta| meta.permissions().mode() & 0o777);
+    write(path, bytes, Durability::Durable)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))
+}
+
+/// Adds `bytes` to the end of `path`, making the file if need be, and syncs.
+///
+/// An append is not atomic: after a crash the tail may hold a part of `bytes`, which the reader must expect.
+pub fn append_durable(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let fail = || at("append to", path);
+    let fresh = !path.exists();
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(fail())?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail())?;
+    settle(path, if fresh { Durability::Durable } else { Durability::Volatile }).map_err(fail())
+}
+
+/// Makes the directory `path` and its missing parents, each of mode 0700.
+pub fn make_dirs(path: &Path, durability: Durability) -> Result<(), WriteError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dirs(parent, durability)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else was quicker, which is as good.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other.and_then(|()| settle(path, durability)).map_err(at("make the directory", path)),
+    }
+}
+
+/// Replaces `path` by a symbolic link to `target`, without a moment in which neither exists.
+pub fn link(path: &Path, target: &Path) -> Result<(), WriteError> {
+    let (temp, ()) = with_temp(path, |temp| symlink(target, temp)).map_err(at("make the link", path))?;
+    fs::rename(&temp, path).map_err(|source| {
+        let _ = fs::remove_file(&temp);
+        at("make the link", path)(source)
+    })
+}
+
+/// Removes the file `path`; one that is not there is as good as removed.
+pub fn remove(path: &Path) -> Result<(), WriteError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what writers that died left in `dir`, and says how many files that were.
+///
+/// Temp files of living processes are kept: a supervisor may be in the middle of a write. A dead writer whose
+/// pid is in use again keeps its leftover until a later sweep, which costs nothing but the space.
+pub fn sweep_temps(dir: &Path) -> Result<usize, WriteError> {
+    let fail = || at("sweep", dir);
+    let mut swept = 0;
+    for entry in fs::read_dir(dir).map_err(fail())? {
+        let entry = entry.map_err(fail())?;
+        let Some(writer) = temp_writer(&entry.file_name()) else { continue };
+        if kill(writer, None) == Err(Errno::ESRCH) {
+            remove(&entry.path())?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// The process that made a temp file, or none where the name is not one of ours.
+fn temp_writer(name: &OsStr) -> Option<Pid> {
+    let inner = name.to_str()?.strip_prefix('.')?.strip_suffix(TEMP_SUFFIX)?;
+    let (pid, number) = inner.rsplit_once('.')?.1.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok().filter(|&pid: &i32| pid > 0).map(Pid::from_raw)
+}
+
+/// Calls `make` with unused temp names beside `path` until one does not exist yet.
+fn with_temp<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let pid = std::process::id();
+    for number in 0..TEMP_TRIES {
+        let mut temp = OsString::from(".");
+        temp.push(name);
+        temp.push(format!(".{pid}-{number}{TEMP_SUFFIX}"));
+        let temp = path.with_file_name(temp);
+        match make(&temp) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|made| (temp, made)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Makes the name `path` itself survive power loss: a rename lives in the directory, not in the file.
+fn settle(path: &Path, durability: Durability) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match durability {
+        Durability::Durable => File::open(parent)?.sync_all(),
+        Durability::Volatile => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .expect("dir")
+            .map(|entry| entry.expect("entry").file_name().into_string().expect("utf-8"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("state.yaml");
+        for (bytes, durability) in
+            [(&b"a longer first text"[..], Durability::Durable), (&b"short"[..], Durability::Volatile)]
+        {
+            write(&path, bytes, durability).expect("written");
+            assert_eq!(fs::read(&path).expect("read"), bytes);
+        }
+        assert_eq!(names(dir.path()), ["state.yaml"]);
+        assert_eq!(fs::metadata(&path).expect("meta").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_failed_write_names_the_path_and_leaves_the_old_state() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("taken");
+        fs::create_dir(&path).expect("dir in the way");
+        let error = write(&path, b"x", Durability::Durable).expect_err("a directory is in the way");
+        assert!(error.to_string().contains("taken"), "{error}");
+        assert_eq!(names(dir.path()), ["taken"]);
+        let error = write(&dir.path().join("no/such/dir/file"), b"x", Durability::Volatile).expect_err("no directory");
+        assert!(error.to_string().contains("no/such/dir/file"), "{error}");
+    }
+
+    #[test]
+    fn racing_writers_never_mix_their_bytes() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("file");
+        std::thread::scope(|scope| {
+            for letter in [b'a', b'b', b'c', b'd'] {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        write(path, &[letter; 5000], Durability::Volatile).expect("written");
+                        let seen = fs::read(path).expect("read");
+                        assert!(seen.len() == 5000 && seen.iter().all(|byte| *byte == seen[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn the_sweep_takes_dead_writers_leftovers_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut dead = std::process::Command::new("true").spawn().expect("true");
+        dead.wait().expect("ended");
+        let (dead, living) = (dead.id(), std::process::id());
+        let kept = [
+            format!(".a.{living}-0{TEMP_SUFFIX}"),
+            ".hidden".to_owned(),
+            format!("a.{dead}-0{TEMP_SUFFIX}"),
+            format!(".a.x-0{TEMP_SUFFIX}"),
+        ];
+        for name in kept.iter().chain([&format!(".a.json.{dead}-7{TEMP_SUFFIX}")]) {
+            fs::write(dir.path().join(name), "").expect("file");
+        }
+        assert_eq!(sweep_temps(dir.path()).expect("swept"), 1);
+        let mut kept = kept.to_vec();
+        kept.sort();
+        assert_eq!(names(dir.path()), kept);
+    }
+
+    #[test]
+    fn links_and_directories_can_be_made_again_and_again() {
+        let dir = tempfile::tempdir().expect("dir");
+        let deep = dir.path().join("a/b/c");
+        for target in ["one", "two"] {
+            make_dirs(&deep, Durability::Durable).expect("made");
+            link(&deep.join("newest"), Path::new(target)).expect("linked");
+            assert_eq!(fs::read_link(deep.join("newest")).expect("link"), Path::new(target));
+        }
+        assert_eq!(fs::metadata(dir.path().join("a")).expect("meta").permissions().mode() & 0o777, 0o700);
+        remove(&deep.join("newest")).expect("removed");
+        remove(&deep.join("newest")).expect("removed twice");
+        assert_eq!(names(&deep), Vec::<String>::new());
+    }
+
+    #[test]
+    fn appends_add_up() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("ledger.jsonl");
+        append_durable(&path, b"1\n").expect("first");
+        append_durable(&path, b"2\n").expect("second");
+        assert_eq!(fs::read(&path).expect("read"), b"1\n2\n");
+    }
+}

@@ -1,0 +1,29 @@
+//! The clocks of a run: the calendar for records, and one that stands still while the machine sleeps for limits.
+
+#![expect(clippy::disallowed_methods, reason = "a supervisor has no tick to tell it the time")]
+
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+use nix::time::{ClockId, clock_gettime};
+
+/// The calendar's time.
+pub(super) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// How long ago `then` was by the calendar; nothing where it lies in the future.
+pub(super) fn since(then: SystemTime) -> Duration {
+    SystemTime::now().duration_since(then).unwrap_or_default()
+}
+
+/// The clock that stands still while the machine sleeps, in nanoseconds since some fixed point of this boot.
+///
+/// `Instant` reads the same clock, but cannot be written to a file.
+pub(super) fn awake_ns() -> u64 {
+    #[cfg(target_os = "macos")]
+    let clock = ClockId::from_raw(nix::libc::CLOCK_UPTIME_RAW);
+    #[cfg(not(target_os = "macos"))]
+    let clock = ClockId::CLOCK_MONOTONIC;
+    clock_gettime(clock).map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
+}

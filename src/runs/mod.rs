@@ -1,0 +1,37 @@
+//! One run: launching, supervising, probing and killing it.
+//!
+//! A run owns one directory and one lock. The tick [`launch`]es a supervisor and forgets it; the supervisor
+//! ([`supervise`]) claims the run, starts the program, watches it, ends everything that descends from it, and writes
+//! `exit.json` last. Later ticks [`probe`] the directory. Liveness is the lock, never a pid.
+//!
+//! What this layer defends against is death at any instant and programs that misbehave. A program that may write
+//! into the state directory can forge its own record there; keeping it out is its sandbox's task.
+//!
+//! Nothing here knows a CLI, git, or the state machine: what a line of output means is behind [`StreamMeter`].
+
+mod claim;
+mod clock;
+mod dir;
+mod error;
+mod gates;
+mod launch;
+mod meter;
+mod outbox;
+mod probe;
+mod process;
+mod program;
+mod registry;
+mod secret;
+mod stop;
+mod supervise;
+mod tail;
+mod tree;
+mod watch;
+
+pub use dir::RunDir;
+pub use error::RunError;
+pub use launch::{Launched, launch};
+pub use meter::{MeterFor, MeterResult, NoMeter, StreamMeter};
+pub use probe::{LostRun, Pulse, Sighting, SupervisorState, probe};
+pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
+pub use supervise::supervise;
