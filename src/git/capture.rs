@@ -48,14 +48,7 @@ impl Objects {
         let seed = self.scratch(&key_of(&top))?;
         let index = self.fresh_index("capture-index")?;
         self.start_index(&top, &index, &seed, base)?;
-        let listing = match self.list_files(&top, &index, Untracked::Listed) {
-            Err(GitError::BadPath { .. }) => {
-                // The agent took our own read permission away; it is ours to take back.
-                disk::open_up(&top)?;
-                self.list_files(&top, &index, Untracked::Listed)?
-            }
-            listing => listing?,
-        };
+        let listing = readably(&top, || self.list_files(&top, &index, Untracked::Listed))?;
         let mut edits = Edits::of(&top, &listing)?;
         for path in force {
             edits.force(&top, path)?;
@@ -100,22 +93,30 @@ impl Objects {
             input.extend_from_slice(path.as_bytes());
             input.push(0);
         }
-        let store = || {
+        let said = readably(top, || {
             let mut call = self.call_in(top, index)?;
             call.args(["update-index", "-z", "--add", "--remove", "--replace", "--stdin"]).input(input.clone());
             call.run()
-        };
-        let said = match store() {
-            Err(GitError::Failed { stderr, .. }) if stderr.contains("Permission denied") => {
-                disk::open_up(top)?;
-                store()?
-            }
-            said => said?,
-        };
+        })?;
         match said.stderr.lines().find_map(|line| line.strip_prefix("Ignoring path ")) {
             None => Ok(()),
             Some(path) => Err(GitError::BadPath { path: path.to_owned(), why: "git allows no such path in a tree" }),
         }
+    }
+}
+
+/// Reads a worktree, and once more where the agent made it unreadable: it is ours to take that back.
+fn readably<T>(top: &Path, read: impl Fn() -> Result<T, GitError>) -> Result<T, GitError> {
+    match read() {
+        Err(GitError::Unreadable { .. } | GitError::TimedOut { .. }) => {
+            disk::open_up(top)?;
+            read()
+        }
+        Err(GitError::Failed { stderr, .. }) if stderr.contains("Permission denied") => {
+            disk::open_up(top)?;
+            read()
+        }
+        said => said,
     }
 }
 

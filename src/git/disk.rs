@@ -192,13 +192,16 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), GitError> {
     }
 }
 
-/// Gives the owner access to every folder and file below a folder; links are not followed.
+/// Makes all below a folder readable for its owner: permissions are given back, and what no tree can hold (pipes,
+/// sockets, devices) is removed, since reading a pipe by the name of `.gitignore` would wait for ever.
+/// Links are not followed.
 pub(super) fn open_up(folder: &Path) -> Result<(), GitError> {
     allow(folder, 0o700)?;
     for path in list(folder)? {
         match look(&path)? {
             Some(found) if found.is_dir() => open_up(&path)?,
             Some(found) if found.is_file() => allow(&path, 0o600)?,
+            Some(found) if !found.is_symlink() => remove_file(&path)?,
             _ => {}
         }
     }

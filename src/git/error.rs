@@ -114,6 +114,14 @@ pub enum GitError {
         /// Why.
         why: &'static str,
     },
+    /// A folder of a checkout cannot be read, so what it holds is not known.
+    #[error("part of {path} cannot be read ({complaint}); give its owner the permission back")]
+    Unreadable {
+        /// The checkout.
+        path: PathBuf,
+        /// Git's own words.
+        complaint: String,
+    },
     /// The order to land contradicts the repository.
     #[error("commit {commit} is not a child of {parent}, so it cannot be landed on it")]
     NotAChild {

@@ -75,7 +75,7 @@ impl Objects {
         }
         let said = call.run()?;
         if let Some(line) = said.stderr.lines().find(|line| line.contains("could not open directory")) {
-            return Err(GitError::BadPath { path: line.to_owned(), why: "its files cannot be read" });
+            return Err(GitError::Unreadable { path: top.to_owned(), complaint: line.to_owned() });
         }
         said.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(parse_line).collect()
     }

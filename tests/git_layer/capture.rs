@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
-use autometta::git::{ChangeKind, GitError};
+use autometta::git::{ChangeKind, Git, GitError, Landing, Repo};
 
 use super::support::{World, changed, executable, main, mode, remove, write};
 
@@ -216,6 +217,35 @@ fn permissions_and_special_files_do_not_stop_a_capture() {
     let capture = repo.capture(&path, &main(&repo), &[]).expect("capture");
     assert_eq!(changed(&capture), ["Modified a.txt", "Deleted dir/b.txt", "Added secret/x"]);
     assert_eq!(world.git(&["ls-tree", "--format=%(objectmode)", capture.tree.as_str(), "a.txt"]), "100755");
+}
+
+#[test]
+fn a_pipe_in_place_of_an_ignore_file_does_not_hold_the_tick() {
+    let world = World::new();
+    let path = world.cut(&world.open(), "01-a");
+    remove(&path.join(".gitignore"));
+    for name in [".gitignore", ".gitattributes"] {
+        nix::unistd::mkfifo(&path.join(name), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+    }
+    write(&path.join("a.txt"), "changed\n");
+    let git = Git::from_environment().with_home(&world.home()).with_limit(Duration::from_secs(2));
+    let repo = Repo::open(&world.top, &world.dir.path().join("scratch"), git).expect("repository");
+    let capture = repo.capture(&path, &main(&repo), &[]).expect("capture");
+    assert_eq!(changed(&capture), ["Deleted .gitignore", "Modified a.txt"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_no_text_are_captured_and_landed() {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::OsStr::from_bytes(b"\xff\xfe.txt");
+    let world = World::new();
+    let repo = world.open();
+    let order = world.candidate(&repo, "01-a", |path| write(&path.join(name), "bytes\n"));
+    assert_eq!(repo.diff_paths(&order.parent, &order.commit).expect("paths")[0].path.as_bytes(), name.as_bytes());
+    assert_eq!(repo.land(&order).expect("landing"), Landing::Done);
+    assert_eq!(fs::read(world.top.join(name)).expect("file"), b"bytes\n");
+    assert_eq!(world.status(), "");
 }
 
 #[test]
