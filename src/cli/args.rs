@@ -32,7 +32,9 @@ pub enum Command {
     #[command(name = "add-stage", after_help = "Example:\n  autometta add-stage stage-cards/*.md")]
     AddStage(AddStageArgs),
     /// Write, check and list stage cards.
-    #[command(after_help = "Examples:\n  autometta card new 07-parser\n  autometta card lint\n  autometta card list --json")]
+    #[command(
+        after_help = "Examples:\n  autometta card new 07-parser\n  autometta card lint\n  autometta card list --json"
+    )]
     Card(CardArgs),
     /// Look once, move every stage at most one step, and exit. Without --repo: every enabled subscriber, by weight.
     #[command(

@@ -34,7 +34,10 @@ impl<'a> MakeWriter<'a> for DayLog {
 
 /// Sends what ticks have to say to the day's log. Called twice it does nothing.
 pub fn start(home: &Home) {
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(DayLog { dir: home.log_dir() }).with_ansi(false).with_target(false).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(DayLog { dir: home.log_dir() })
+        .with_ansi(false)
+        .with_target(false)
+        .finish();
     drop(tracing::subscriber::set_global_default(subscriber));
 }

@@ -22,7 +22,9 @@ pub fn init(at: &Place, args: &InitArgs) -> anyhow::Result<u8> {
         for made in &done.made {
             text.push_str(&format!("  {made}\n"));
         }
-        text.push_str("next: `autometta card new 01-first-stage`, fill it in, `autometta add-stage` it, `autometta run`\n");
+        text.push_str(
+            "next: `autometta card new 01-first-stage`, fill it in, `autometta add-stage` it, `autometta run`\n",
+        );
     }
     output::print(&text)?;
     for warning in &done.warnings {

@@ -42,8 +42,7 @@ pub fn tick(at: &Place, args: &TickArgs) -> anyhow::Result<u8> {
             }
         };
         // A repository that fails never stops the next one.
-        let fired: Result<Report, TickError> =
-            Site::open(&repo, &at.home, &at.exe).and_then(|site| tick::fire(&site));
+        let fired: Result<Report, TickError> = Site::open(&repo, &at.home, &at.exe).and_then(|site| tick::fire(&site));
         let name = repo.display().to_string();
         match fired {
             Ok(report) => {

@@ -14,8 +14,8 @@
 //!   checkout is thrown away.
 
 use super::spec::{ModelUse, PromptInput};
-use crate::core::family::{AuthMode, DecoderKind};
 use crate::core::family::Word;
+use crate::core::family::{AuthMode, DecoderKind};
 
 /// A family as the table writes it. [`super::Families::new`] checks it together with the manifest's overrides.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::invocation::{API_KEYS, BASE_ENV};
 use super::*;
-use crate::core::fault::Faults;
 use crate::core::family::FamilyOverride;
+use crate::core::fault::Faults;
 use crate::core::ids::{FamilyName, Identity, RunId};
 use crate::core::quantity::{MicroUsd, Tokens};
 

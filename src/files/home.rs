@@ -56,7 +56,8 @@ impl Home {
     /// The directory that the environment names; it is not made here.
     pub fn from_env() -> Result<Self, HomeError> {
         let named = env::var_os("AUTOMETTA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-        let default = || env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".autometta"));
+        let default =
+            || env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".autometta"));
         let path = named.or_else(default).ok_or(HomeError::Unknown)?;
         let path = std::path::absolute(&path).map_err(|source| HomeError::Io { path: path.clone(), source })?;
         Ok(Self { path })
@@ -106,7 +107,8 @@ impl Home {
         let mut found = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path();
-            let Some(slug) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".yaml"))
+            let Some(slug) =
+                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".yaml"))
             else {
                 continue;
             };

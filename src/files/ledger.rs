@@ -148,6 +148,23 @@ pub fn lines(
     Ok(text)
 }
 
+/// The lines after a head that was read earlier.
+pub fn since(path: &Path, head: &Head) -> Result<Vec<Line>, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    file.seek(SeekFrom::Start(head.length)).map_err(io)?;
+    let mut lines = Vec::new();
+    for text in BufReader::new(file).lines() {
+        let text = text.map_err(io)?;
+        match serde_json::from_str(&text) {
+            Ok(line) => lines.push(line),
+            // The last line may still be being written.
+            Err(_) => break,
+        }
+    }
+    Ok(lines)
+}
+
 /// Walks the whole ledger, one line in memory at a time.
 pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };

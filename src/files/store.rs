@@ -30,7 +30,9 @@ pub enum StoreError {
     #[error("{0} does not exist; run `autometta init` in the repository")]
     NotInitialised(PathBuf),
     /// A newer program wrote it.
-    #[error("{path} has version {version}, and this autometta reads up to {STATE_VERSION}; nothing was touched, update autometta")]
+    #[error(
+        "{path} has version {version}, and this autometta reads up to {STATE_VERSION}; nothing was touched, update autometta"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -265,8 +267,7 @@ fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
 fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let foreign = |why: &str| {
         let why = format!("{why}; compare it with the copies on refs/autometta/state");
@@ -317,7 +318,9 @@ pub fn decode_state(path: &Path, bytes: &[u8]) -> Result<State, StoreError> {
     };
     match version_of(bytes) {
         Some(1) => Err(StoreError::VersionOne { path: path.to_owned() }),
-        Some(version) if version > u64::from(STATE_VERSION) => Err(StoreError::Newer { path: path.to_owned(), version }),
+        Some(version) if version > u64::from(STATE_VERSION) => {
+            Err(StoreError::Newer { path: path.to_owned(), version })
+        }
         _ => Err(StoreError::Corrupt { path: path.to_owned(), faults }),
     }
 }

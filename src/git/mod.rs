@@ -13,6 +13,7 @@ mod capture;
 mod checkout_files;
 mod checkouts;
 mod commit;
+mod create;
 mod diff;
 mod disk;
 mod error;

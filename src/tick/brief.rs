@@ -38,7 +38,11 @@ pub fn read(site: &Site, stage: &Stage, pin: Pin) -> Result<Box<Brief>, String> 
     if let Some(expected) = pinned
         && *expected != sha256
     {
-        return Err(format!("{} does not hold what its name says; `autometta requeue {}` starts anew", path.display(), stage.id));
+        return Err(format!(
+            "{} does not hold what its name says; `autometta requeue {}` starts anew",
+            path.display(),
+            stage.id
+        ));
     }
     let brief = of_bytes(site, &stage.id, &bytes, &path)?;
     if pinned.is_none() && pin == Pin::Yes {
@@ -66,11 +70,17 @@ pub enum Pin {
 pub fn of_bytes(site: &Site, stage: &StageId, bytes: &[u8], path: &Path) -> Result<Box<Brief>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", path.display()))?;
     let parsed = Card::parse(stage.clone(), text).map_err(|faults| format!("{}: {faults}", path.display()))?;
-    of_card(&site.families, &site.manifest, parsed.card, sha256_hex(bytes)).map_err(|why| format!("{}: {why}", path.display()))
+    of_card(&site.families, &site.manifest, parsed.card, sha256_hex(bytes))
+        .map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// The brief of a card.
-pub fn of_card(families: &Families, manifest: &Manifest, card: Card, card_sha256: String) -> Result<Box<Brief>, String> {
+pub fn of_card(
+    families: &Families,
+    manifest: &Manifest,
+    card: Card,
+    card_sha256: String,
+) -> Result<Box<Brief>, String> {
     let place = |identity: &Identity| -> Result<(Placed, ModelUse), String> {
         let family = families
             .of(identity)

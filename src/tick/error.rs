@@ -31,7 +31,9 @@ pub enum TickError {
         path: PathBuf,
     },
     /// The state belongs to another repository or machine.
-    #[error("{path} was made for another place or machine (its repo_id is {found}, here it would be {expected}); if it was moved on purpose, run `autometta init --adopt`")]
+    #[error(
+        "{path} was made for another place or machine (its repo_id is {found}, here it would be {expected}); if it was moved on purpose, run `autometta init --adopt`"
+    )]
     Foreign {
         /// The state directory.
         path: PathBuf,
@@ -104,7 +106,11 @@ impl TickError {
     /// The kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Foreign { .. } | Self::StillRunning { .. } | Self::Held { .. } | Self::Cards(_) | Self::Refused(_) => FailureKind::Refused,
+            Self::Foreign { .. }
+            | Self::StillRunning { .. }
+            | Self::Held { .. }
+            | Self::Cards(_)
+            | Self::Refused(_) => FailureKind::Refused,
             Self::Store(StoreError::Newer { .. }) => FailureKind::Refused,
             _ => FailureKind::Failed,
         }

@@ -71,8 +71,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     let mut seen = Observation::default();
     for _ in 0..ROUNDS {
         let now = clock::now();
-        let observer =
-            Observer { site, repo: &repo, objects: &repo, purpose: Purpose::Act, landings: &landings, now };
+        let observer = Observer { site, repo: &repo, objects: &repo, purpose: Purpose::Act, landings: &landings, now };
         seen = observer.observe(&loaded)?;
         let Step { mut state, mut budget, effects, notes } =
             step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
@@ -105,12 +104,8 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
         idle += 1;
     }
     report.in_flight = loaded.state.flights().count();
-    report.halted = loaded
-        .budget
-        .halt_reasons
-        .iter()
-        .map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail))
-        .collect();
+    report.halted =
+        loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
     heartbeat::write(site, &loaded.state, &seen, before.as_ref(), idle, clock::now())
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::meter::meter_for;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Identity, Role, RunId, StageId};
@@ -19,7 +20,6 @@ use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, State, Work};
 use crate::core::step::hold;
 use crate::core::verdict::Verdict;
-use super::meter::meter_for;
 use crate::files::document;
 use crate::files::store::Loaded;
 use crate::git::{CommitText, GitError, Objects, Repo, Signature};
@@ -81,9 +81,9 @@ impl Observer<'_> {
     fn is_moving(&self, stage: &Stage, seen: &Observation) -> bool {
         let flights = stage.life.flights();
         matches!(stage.life, Life::Landing(_))
-            || flights.iter().any(|flight| {
-                matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_)))
-            })
+            || flights
+                .iter()
+                .any(|flight| matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_))))
     }
 
     fn stage(&self, state: &State, loaded: &Loaded, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
@@ -193,7 +193,8 @@ impl Observer<'_> {
                 Chore::Publish { run } => self.site.layout.run(run).join(super::publish::PUBLISHED).exists(),
                 Chore::Ask { run } => self.site.layout.run(run).join(super::publish::ASKED).exists(),
                 Chore::Clear { run } => {
-                    self.site.layout.run(run).join(super::perform::CLEARED).exists() && !self.site.worktree(run).exists()
+                    self.site.layout.run(run).join(super::perform::CLEARED).exists()
+                        && !self.site.worktree(run).exists()
                 }
             };
             if is_done {

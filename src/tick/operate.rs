@@ -58,8 +58,7 @@ pub struct Linted {
 pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
     let full = if path.is_absolute() { path.to_owned() } else { site.root.join(path) };
     let below = full.strip_prefix(&site.root).unwrap_or(&full).to_owned();
-    let mut linted =
-        Linted { path: below, card: None, faults: Faults::default(), warnings: Faults::default() };
+    let mut linted = Linted { path: below, card: None, faults: Faults::default(), warnings: Faults::default() };
     let stem = full.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let stage: StageId = match stem.parse() {
         Ok(stage) => stage,

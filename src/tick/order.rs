@@ -8,13 +8,11 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use crate::core::exit::Outbox;
-use crate::core::ids::{CommitId, Role, RunId};
 use crate::core::family::DecoderKind;
+use crate::core::ids::{CommitId, Role, RunId};
 use crate::core::observation::Brief;
 use crate::core::quantity::Seconds;
-use crate::core::run::{
-    Caps, EnvEntry, EnvSource, ModelUse, OutboxOrder, Program, RUN_ORDER_VERSION, RunOrder,
-};
+use crate::core::run::{Caps, EnvEntry, EnvSource, ModelUse, OutboxOrder, Program, RUN_ORDER_VERSION, RunOrder};
 use crate::core::state::{Candidate, Flight, Life, Stage, Work};
 use crate::core::verdict::Verdict;
 use crate::families::{self, AgentRole, Ask, FamilySpec, LaunchUser, PromptInput, SchemaRef};
@@ -77,7 +75,13 @@ pub struct Launch {
 }
 
 /// Makes the order of a run.
-pub fn make(site: &Site, job: &Job<'_>, brief: &Brief, prompt: String, now: DateTime<Utc>) -> Result<Launch, TickError> {
+pub fn make(
+    site: &Site,
+    job: &Job<'_>,
+    brief: &Brief,
+    prompt: String,
+    now: DateTime<Utc>,
+) -> Result<Launch, TickError> {
     let run = &job.flight.run;
     let dir = site.layout.run(run);
     let worktree = site.worktree(run);
@@ -224,4 +228,3 @@ fn session_id(repo_id: &str, run: &RunId) -> String {
     // Version 8 of RFC 9562 is the one whose bits an application may choose.
     format!("{}-{}-8{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }
-

@@ -49,8 +49,7 @@ pub fn plan(site: &Site) -> Result<Plan, TickError> {
     let objects = repo.dry()?;
     let now = clock::now();
     let landings = BTreeMap::new();
-    let observer =
-        Observer { site, repo: &repo, objects: &objects, purpose: Purpose::Plan, landings: &landings, now };
+    let observer = Observer { site, repo: &repo, objects: &objects, purpose: Purpose::Plan, landings: &landings, now };
     let seen = observer.observe(&loaded)?;
     let step = step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
     let mut launches = Vec::new();

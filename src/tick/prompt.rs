@@ -74,7 +74,9 @@ fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
         _ => None,
     };
     if let Some(resume) = resume {
-        text.push_str("## What happened before\n\nThe checkout already holds the work of an earlier run; go on from it.\n");
+        text.push_str(
+            "## What happened before\n\nThe checkout already holds the work of an earlier run; go on from it.\n",
+        );
         for run in &resume.evidence {
             text.push_str(&evidence_of(site, stage, run)?);
         }
@@ -102,8 +104,10 @@ fn evidence_of(site: &Site, stage: &Stage, run: &RunId) -> Result<String, TickEr
         Role::Worker => {
             let reason = stage.history.iter().rev().find(|past| past.run == *run);
             let outcome = reason.map(|past| format!("{:?}", past.outcome).to_lowercase()).unwrap_or_default();
-            format!("\n### The work of {run} was refused ({outcome})\n\nIts candidate did not pass our own checks: keep \
-                     to the deliverables and path claims of the card, change something, and embed no repository.\n")
+            format!(
+                "\n### The work of {run} was refused ({outcome})\n\nIts candidate did not pass our own checks: keep \
+                     to the deliverables and path claims of the card, change something, and embed no repository.\n"
+            )
         }
     })
 }

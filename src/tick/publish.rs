@@ -61,7 +61,8 @@ pub fn publish(site: &Site, stage: &Stage, run: &RunId) -> Result<(), TickError>
 /// What a verdict is sealed to: the run, the people, the tree, the card, the times.
 fn seal(site: &Site, stage: &Stage, run: &RunId) -> Result<Vec<(String, Value)>, TickError> {
     let dir = site.layout.run(run);
-    let order: Option<RunOrder> = document::read(&dir.join("run.json"))?.and_then(|bytes| document::from_json(bytes).ok());
+    let order: Option<RunOrder> =
+        document::read(&dir.join("run.json"))?.and_then(|bytes| document::from_json(bytes).ok());
     let exit: Option<ExitRecord> =
         document::read(&dir.join("exit.json"))?.and_then(|bytes| document::from_json(bytes).ok());
     let mut seal = vec![("run_id", json!(run)), ("worker", json!(stage.worker))];

@@ -29,9 +29,7 @@ pub fn of(site: &Site, family: &FamilySpec, stage: &Stage, run: &RunId, brief: &
 /// A worker: the card's script, with a handoff at its end unless the script wrote one.
 fn worker(stage: &Stage, brief: &Brief) -> String {
     let paths: Vec<&str> = brief.card.deliverables.iter().map(|deliverable| deliverable.path.as_str()).collect();
-    let handoff = |status: &str, notes: &str| {
-        json!({"stage_id": stage.id, "status": status, "deliverables": paths, "notes": notes})
-    };
+    let handoff = |status: &str, notes: &str| json!({"stage_id": stage.id, "status": status, "deliverables": paths, "notes": notes});
     let script = brief.card.script.as_deref().unwrap_or("echo 'the card has no ## Script block' >&2\nexit 64");
     format!(
         "outbox=$PWD/.autometta/outbox\n\

@@ -44,8 +44,7 @@ impl Site {
     /// Opens the repository that holds this path. Starts no process.
     pub fn open(path: &Path, home: &Home, exe: &Path) -> Result<Self, TickError> {
         let root = find_root(path)?;
-        let manifest = read_manifest(&root)?
-            .ok_or_else(|| TickError::NoManifest { path: root.join(MANIFEST) })?;
+        let manifest = read_manifest(&root)?.ok_or_else(|| TickError::NoManifest { path: root.join(MANIFEST) })?;
         Self::with_manifest(root, manifest, home, exe)
     }
 

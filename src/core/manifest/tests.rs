@@ -160,7 +160,10 @@ fn the_local_layer_wins_key_by_key_and_replaces_lists_whole() {
     assert_eq!(merged.link.iter().map(RepoPath::as_str).collect::<Vec<_>>(), ["vendor"]);
     let claude = &merged.families[&"claude".parse::<FamilyName>().expect("name")];
     assert_eq!(claude.auth, Some(AuthMode::Subscription));
-    assert_eq!(claude.env.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), ["A=1", "B=3"]);
+    assert_eq!(
+        claude.env.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(),
+        ["A=1", "B=3"]
+    );
     assert_eq!(merged.families.len(), 2);
 
     assert_eq!(overlay(base.clone(), json!({})), base);

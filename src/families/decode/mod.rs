@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::refusal::{Resets, class_of_record, class_of_start, refusal};
 use super::render;
 use super::spec::ModelUse;
-use crate::core::family::DecoderKind;
 use crate::core::exit::{ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource};
+use crate::core::family::DecoderKind;
 
 /// Longer lines are skipped unread; no record that matters comes near it.
 const LONGEST_LINE: usize = 16 * 1024 * 1024;

@@ -114,7 +114,16 @@ mod tests {
         let manifest =
             read(base, Some("max_parallel: '4'\nlink:\nfamilies: {claude: {env: {B: 0123}}}\n")).expect("both");
         assert_eq!((manifest.max_parallel, manifest.gates[0].run.as_str()), (4, "true"));
-        let env: Vec<_> = manifest.families.values().next().expect("claude").env.iter().flatten().map(|(_, value)| value.clone()).collect();
+        let env: Vec<_> = manifest
+            .families
+            .values()
+            .next()
+            .expect("claude")
+            .env
+            .iter()
+            .flatten()
+            .map(|(_, value)| value.clone())
+            .collect();
         assert_eq!(env, ["3.10", "0123"]);
         assert_eq!(
             read(base, None).expect("alone"),

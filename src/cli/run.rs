@@ -1,0 +1,137 @@
+//! `run`: ticks in the foreground until nothing is left to do, showing what happens as it happens.
+//!
+//! The work does not need it: supervisors start the ticks that follow on their ends. This only starts the first one,
+//! watches, and stands in for the timer where a supervisor was lost.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::core::state::Life;
+use crate::core::step::{Hold, hold};
+use crate::files::ledger;
+use crate::files::store::{self, Loaded};
+use crate::tick::{self, Site, clock, heartbeat};
+
+use super::args::RunArgs;
+use super::{DONE, HALTED, Place, logging, output, status};
+
+/// How often the ledger is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long nothing may happen before this ticks itself.
+const TICK: Duration = Duration::from_secs(2);
+/// How often a line of progress is drawn on a terminal.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+pub fn run(at: &Place, args: &RunArgs) -> anyhow::Result<u8> {
+    logging::start(&at.home);
+    let site = at.site()?;
+    let loaded = drain(&site, args.quiet)?;
+    let now = clock::now();
+    output::print(&format!(
+        "\n{}",
+        status::text(&site, &loaded, heartbeat::read(&site).as_ref(), now, output::width())
+    ))?;
+    Ok(if loaded.budget.halted { HALTED } else { DONE })
+}
+
+/// Ticks until nothing is left to do without a person, and says how it stands then.
+pub fn drain(site: &Site, quiet: bool) -> anyhow::Result<Loaded> {
+    let mut shown = store::ledger_head(&site.layout)?;
+    tick::fire(site)?;
+    let mut ticked = Instant::now();
+    let mut drawn = Instant::now();
+    loop {
+        let head = store::ledger_head(&site.layout)?;
+        let news = head.seq > shown.seq;
+        if news {
+            if !quiet {
+                let lines = ledger::since(&site.layout.ledger(), &shown)?;
+                let text: String = lines.iter().map(|line| output::words(&line.note) + "\n").collect();
+                clear_line();
+                output::print(&text)?;
+            }
+            shown = head;
+            ticked = Instant::now();
+        }
+        let loaded = store::peek(&site.layout)?;
+        let flying = loaded.state.flights().next().is_some();
+        if !flying && !news && rest(site, &loaded, clock::now()) == Rest::Done {
+            // One more look, in case a chore is left or somebody has changed something.
+            let report = tick::fire(site)?;
+            if report.notes.is_empty() && !report.held && report.in_flight == 0 {
+                clear_line();
+                return Ok(store::peek(&site.layout)?);
+            }
+        }
+        if ticked.elapsed() >= TICK {
+            tick::fire(site)?;
+            ticked = Instant::now();
+        }
+        if !quiet && drawn.elapsed() >= PROGRESS {
+            progress(&loaded, clock::now())?;
+            drawn = Instant::now();
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether anything can happen without a person.
+#[derive(PartialEq, Eq)]
+enum Rest {
+    /// Something can, now or later.
+    Waits,
+    /// Nothing can.
+    Done,
+}
+
+fn rest(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Rest {
+    let stages = &loaded.state.stages;
+    for stage in stages {
+        let moves = match &stage.life {
+            Life::Pending(pending) => match hold(stages, stage, &loaded.budget, &site.policy, now) {
+                None => pending.reason.as_ref().is_none_or(|reason| !needs_a_person(&reason.code)),
+                Some(Hold::NotBefore(_) | Hold::Paused(..)) => true,
+                Some(_) => false,
+            },
+            Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => !loaded.budget.halted,
+            Life::Landing(landing) => landing.waiting.is_none(),
+            Life::Over(_) => !stage.chores.is_empty(),
+        };
+        if moves {
+            return Rest::Waits;
+        }
+    }
+    Rest::Done
+}
+
+/// Reasons that stand until somebody edits a file.
+fn needs_a_person(code: &str) -> bool {
+    matches!(code, "card-unusable" | "same-family" | "no-base")
+}
+
+/// One line that is drawn over itself, on a terminal only.
+fn progress(loaded: &Loaded, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let mut out = std::io::stderr();
+    if !out.is_terminal() {
+        return Ok(());
+    }
+    let flying: Vec<String> = loaded
+        .state
+        .flights()
+        .map(|(_, flight)| format!("{} {}", flight.run, status::since(flight.dispatched_at, now)))
+        .collect();
+    let text = if flying.is_empty() { "waiting".to_owned() } else { flying.join(", ") };
+    write!(out, "\r\x1b[2K{}", output::shortened(&text, output::width().saturating_sub(1)))?;
+    Ok(out.flush()?)
+}
+
+fn clear_line() {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        // A terminal that is gone shows nothing anyway.
+        let _ = write!(out, "\r\x1b[2K");
+        let _ = out.flush();
+    }
+}
