@@ -66,6 +66,7 @@ pub fn shortened(text: &str, room: usize) -> String {
 }
 
 /// How wide lines may be: the terminal's width; wide where there is none, so that nothing is cut in a pipe.
+#[expect(clippy::disallowed_methods, reason = "COLUMNS is how a caller asks for a width")]
 pub fn width() -> usize {
     const PIPED: usize = 400;
     if !io::stdout().is_terminal() {

@@ -204,13 +204,13 @@ pub struct ExitRecord {
 }
 
 impl ExitRecord {
-    /// The run's length in whole seconds, rounded up.
+    /// The run's length in whole seconds.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "`as` saturates, which is what is wanted"
     )]
     pub fn elapsed(&self) -> Seconds {
-        Seconds(self.elapsed_seconds.ceil() as u64)
+        Seconds(self.elapsed_seconds.round() as u64)
     }
 }

@@ -248,6 +248,7 @@ impl Desk {
                     start: kept.candidate.commit.clone(),
                     tree: kept.candidate.tree.clone(),
                     evidence: Vec::new(),
+                    because: None,
                 }),
             }),
             None => Life::Pending(Pending::default()),

@@ -206,6 +206,9 @@ pub struct Resume {
     pub tree: TreeId,
     /// The runs whose evidence goes into the next brief.
     pub evidence: Vec<RunId>,
+    /// What was wrong with it, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Reason>,
 }
 
 /// What an attempt is built on.

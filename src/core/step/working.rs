@@ -190,6 +190,7 @@ fn refused(
         start: captured.candidate.commit.clone(),
         tree: captured.candidate.tree.clone(),
         evidence: working.resume.as_ref().map(|resume| resume.evidence.clone()).unwrap_or_default(),
+        because: working.resume.as_ref().and_then(|resume| resume.because.clone()),
     });
     let from = from.or_else(|| working.resume.clone());
     match put_off {
@@ -291,9 +292,8 @@ fn fault_of(turn: &Turn, stage: &Stage, working: &Working, captured: &Captured) 
         && !resume.evidence.is_empty()
         && resume.tree == captured.candidate.tree
     {
-        let before = stage.history.iter().rev().find(|past| resume.evidence.contains(&past.run));
-        let after = before.map(|past| format!(" after {}", past.run)).unwrap_or_default();
-        let detail = format!("the worker handed in the identical tree again{after}");
+        let before = resume.because.as_ref().map(|reason| reason.detail.as_str()).unwrap_or_default();
+        let detail = format!("the worker handed in the identical tree again, after: {before}");
         return Some((EndStatus::VerifierFailed, Reason::new("no-progress", detail), false));
     }
     let Some(Ok(brief)) = turn.seen.briefs.get(&stage.id) else { return None };
