@@ -140,6 +140,16 @@ impl World {
         record.expect("record")
     }
 
+    /// Waits until the run shows as never started: a process that another test is forking off at this moment holds a
+    /// copy of our lock until it has become its own program.
+    pub fn never_started(&self) {
+        wait_for("a free lock", || match self.probe() {
+            Sighting::NotStarted => true,
+            Sighting::Running(_) => false,
+            other => panic!("{other:?}"),
+        });
+    }
+
     /// Launches, and waits for the record.
     pub fn run(&self) -> ExitRecord {
         let launched = self.launch();
