@@ -194,6 +194,12 @@ impl Drop for World {
         if matches!(self.probe(), Sighting::Lost(_)) {
             let _ = autometta::runs::reap_lost(&self.run_dir());
         }
+        // The directory can be removed once the tick that follows has written into it.
+        let supervisor = self.dir().started().ok().flatten().map(|started| started.supervisor.pid);
+        let begun = Instant::now();
+        while supervisor.is_some_and(|pid| pid > 1 && alive(pid)) && begun.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
