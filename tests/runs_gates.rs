@@ -49,7 +49,7 @@ fn the_first_failure_ends_the_run() {
 
 #[test]
 fn a_command_has_a_time_limit_of_its_own() {
-    let mut world = World::gates(&[("slow", "echo begun; sleep 600", 1), ("never", "touch $T/never", 20)]);
+    let mut world = World::gates(&[("slow", "echo begun; exec sleep 600", 1), ("never", "touch $T/never", 20)]);
     world.order.grace_seconds = Seconds(1);
     let record = world.run();
     assert_eq!((record.exit, record.ended_by), (ProcessEnd::Signal(15), EndedBy::Exit));

@@ -283,7 +283,8 @@ fn a_supervisor_that_was_not_handed_the_lock_starts_nothing() {
         assert!(!output.status.success() && said.contains("run.lock was not handed over"), "{said}");
     }
     drop(lock);
-    assert!(matches!(world.probe(), Sighting::NotStarted) && !world.file("ran").exists());
+    world.never_started();
+    assert!(!world.file("ran").exists());
 }
 
 #[test]
@@ -294,7 +295,7 @@ fn a_run_that_was_ordered_but_never_claimed_is_launched_under_the_same_id() {
     assert!(failed.expect_err("no program").to_string().contains("/no/such/autometta"));
     let silent = launch(&world.run_dir(), Path::new("/bin/false")).expect("launched");
     assert!(matches!(silent, Launched::CouldNotStart(_)), "{silent:?}");
-    assert!(matches!(world.probe(), Sighting::NotStarted));
+    world.never_started();
     assert_eq!(world.run().exit, ProcessEnd::Code(0));
     assert_eq!(world.read("ran"), "ran\n");
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use autometta::core::exit::{EndedBy, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource};
 use autometta::core::quantity::{MicroUsd, Tokens};
-use autometta::core::run::{ModelUse, OutboxOrder, StopReason};
+use autometta::core::run::{ModelUse, OutboxOrder, ProcessStamp, Started, StopReason};
 use autometta::runs::{MeterResult, Sighting, StreamMeter, launch, probe, reap_lost, stop, supervise};
 use runs_support::{World, wait_for};
 
@@ -125,4 +125,39 @@ fn a_lost_run_is_charged_by_what_its_logs_tell() {
     let Sighting::Lost(lost) = probe(&world.run_dir(), &|_| Box::<LineMeter>::default()) else { panic!("lost") };
     assert_eq!(lost.usage.total_tokens, Tokens(200));
     reap_lost(&world.run_dir()).expect("reaped");
+}
+
+#[test]
+fn a_run_lost_at_any_step_of_its_start_is_charged_for_what_it_can_have_used() {
+    let nothing = Usage::none();
+    let unknown = Usage::default();
+    let metered = LineMeter { lines: 1, ..LineMeter::default() }.usage();
+    for (files, expected) in [
+        (&[][..], nothing),
+        (&["stdout.log"], nothing),
+        (&["stdout.log", "stderr.log"], metered),
+        (&["stdout.log", "stderr.log", "agent.json"], metered),
+        // Somebody deleted the evidence.
+        (&["stdout.log", "agent.json"], unknown),
+        (&["agent.json"], unknown),
+    ] {
+        let world = world("exit 0");
+        world.write_order();
+        let started = Started {
+            run_id: world.order.run_id.clone(),
+            supervisor: ProcessStamp { pid: 1, start: "never".to_owned() },
+            token: "no-process-has-this".to_owned(),
+            boot_id: "another boot".to_owned(),
+            awake_ns: u64::MAX,
+            started_at: world.order.created_at,
+        };
+        fs::write(world.dir().started_file(), serde_json::to_vec(&started).expect("json")).expect("claim");
+        for file in files {
+            fs::write(world.run_dir().join(file), "one line\n").expect("file");
+        }
+        let sighting = probe(&world.run_dir(), &|_| Box::<LineMeter>::default());
+        let Sighting::Lost(lost) = sighting else { panic!("{files:?}: {sighting:?}") };
+        assert_eq!(lost.usage, expected, "{files:?}");
+        reap_lost(&world.run_dir()).expect("reaped");
+    }
 }

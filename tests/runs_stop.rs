@@ -139,7 +139,7 @@ fn a_cancelled_run_ends_at_once_and_says_why() {
         (StopReason::Obsolete, EndedBy::Cancelled),
         (StopReason::Timeout, EndedBy::Timeout),
     ] {
-        let world = World::agent("sleep 600");
+        let world = World::agent("exec sleep 600");
         world.launch();
         assert_eq!(asked_to_stop(&world.run_dir()).expect("look"), None);
         assert_eq!(stop(&world.run_dir(), reason).expect("stop"), Stopped::Asked);

@@ -1,8 +1,8 @@
 //! One run: launching, supervising, probing and killing it.
 //!
-//! A run owns one directory and one lock. The tick [`launch`]es a supervisor and forgets it; the supervisor
-//! ([`supervise`]) claims the run, starts the program, watches it, ends everything that descends from it, and writes
-//! `exit.json` last. Later ticks [`probe`] the directory. Liveness is the lock, never a pid.
+//! A run owns one directory and one lock. The tick launches a supervisor ([`launch()`]) and forgets it; the supervisor
+//! ([`supervise()`]) claims the run, starts the program, watches it, ends everything that descends from it, and writes
+//! `exit.json` last. Later ticks look at the directory ([`probe()`]). Liveness is the lock, never a pid.
 //!
 //! What this layer defends against is death at any instant and programs that misbehave. A program that may write
 //! into the state directory can forge its own record there; keeping it out is its sandbox's task.

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use super::clock;
 use super::dir::RunDir;
 use super::error::RunError;
-use super::meter::MeterFor;
+use super::meter::{MeterFor, MeterResult};
 use super::process;
 use super::tail::Tail;
 use crate::core::exit::{ExitRecord, ProcessEnd, ProviderReport, Usage};
@@ -136,16 +136,16 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
     let order = dir.order()?;
     let mut lost =
         LostRun { started_at: started.started_at, usage: Usage::none(), provider: ProviderReport::default() };
-    // The logs are made before the program is: without them, it never was.
-    if dir.stdout_log().exists() {
+    // Both logs are made before the program is, and `agent.json` after: without them, it never was.
+    let logs = [dir.stdout_log(), dir.stderr_log()];
+    if dir.agent_file().exists() || logs.iter().all(|log| log.exists()) {
         let mut meter = meter_for(&order);
-        let logs = [dir.stdout_log(), dir.stderr_log()];
         let read = Tail::open(&logs[0])
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stdout(line)))
             .and_then(|()| Tail::open(&logs[1]))
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stderr(line)));
-        read.map_err(RunError::io("read the logs in", dir.path()))?;
-        let result = meter.finish(ProcessEnd::None);
+        // Logs that cannot be read leave the usage unknown, but must not keep the run from being reaped.
+        let result = if read.is_ok() { meter.finish(ProcessEnd::None) } else { MeterResult::default() };
         lost.provider = result.provider;
         if order.uses_model == ModelUse::Model {
             lost.usage = result.usage;

@@ -131,6 +131,8 @@ impl Start<'_> {
 }
 
 /// Does something with no signal blocked, because a child inherits what is blocked while it is made.
+///
+/// A TERM that arrives in this very instant kills us, which is a crash like any other.
 pub(super) fn unblocked<T>(act: impl FnOnce() -> T) -> T {
     let before = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let result = act();

@@ -140,6 +140,16 @@ impl World {
         record.expect("record")
     }
 
+    /// Waits until the run shows as never started: a process that another test is forking off at this moment holds a
+    /// copy of our lock until it has become its own program.
+    pub fn never_started(&self) {
+        wait_for("a free lock", || match self.probe() {
+            Sighting::NotStarted => true,
+            Sighting::Running(_) => false,
+            other => panic!("{other:?}"),
+        });
+    }
+
     /// Launches, and waits for the record.
     pub fn run(&self) -> ExitRecord {
         let launched = self.launch();
@@ -183,6 +193,12 @@ impl Drop for World {
         }
         if matches!(self.probe(), Sighting::Lost(_)) {
             let _ = autometta::runs::reap_lost(&self.run_dir());
+        }
+        // The directory can be removed once the tick that follows has written into it.
+        let supervisor = self.dir().started().ok().flatten().map(|started| started.supervisor.pid);
+        let begun = Instant::now();
+        while supervisor.is_some_and(|pid| pid > 1 && alive(pid)) && begun.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
