@@ -46,6 +46,9 @@ pub enum HomeError {
     Write(#[from] WriteError),
 }
 
+/// A subscriber by the name of its file, or what is wrong with it.
+pub type Entry = (String, Result<Subscriber, HomeError>);
+
 /// The directory.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -97,7 +100,7 @@ impl Home {
 
     /// Everyone who has subscribed, by weight and then by name; a file that cannot be used is a fault of its own and
     /// hides nobody else.
-    pub fn subscribers(&self) -> Result<Vec<(String, Result<Subscriber, HomeError>)>, HomeError> {
+    pub fn subscribers(&self) -> Result<Vec<Entry>, HomeError> {
         let dir = self.subscriber_dir();
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,

@@ -56,7 +56,7 @@ pub fn carry_over(site: &Site, store: &Store, now: DateTime<Utc>) -> Result<Load
     let stages = carried.stages.into_iter().map(|stage| carry_stage(site, stage, &base_branch, now)).collect();
     let loaded = Loaded {
         state: State { repo_id: site.repo_id.clone(), tick_count: carried.tick_count, last_tick_at: None, stages },
-        budget: carry_budget(site, carried.budget),
+        budget: carry_budget(site, &carried.budget),
     };
     // The old files first: once the transaction is written there is no way back to them.
     atomic::write(&site.layout.state_v1(), &state_bytes, Durability::Durable)?;
@@ -121,7 +121,7 @@ fn carry_stage(site: &Site, old: CarriedStage, base_branch: &str, now: DateTime<
     }
 }
 
-fn carry_budget(site: &Site, old: CarriedBudget) -> Budget {
+fn carry_budget(site: &Site, old: &CarriedBudget) -> Budget {
     let halts: Vec<Halt> = old
         .halt
         .iter()

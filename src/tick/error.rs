@@ -110,8 +110,8 @@ impl TickError {
             | Self::StillRunning { .. }
             | Self::Held { .. }
             | Self::Cards(_)
-            | Self::Refused(_) => FailureKind::Refused,
-            Self::Store(StoreError::Newer { .. }) => FailureKind::Refused,
+            | Self::Refused(_)
+            | Self::Store(StoreError::Newer { .. }) => FailureKind::Refused,
             _ => FailureKind::Failed,
         }
     }

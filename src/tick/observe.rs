@@ -65,7 +65,7 @@ impl Observer<'_> {
             self.stage(state, loaded, stage, &mut seen)?;
         }
         let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));
-        if state.stages.iter().filter(lands).any(|stage| self.is_moving(stage, &seen)) {
+        if state.stages.iter().filter(lands).any(|stage| Self::is_moving(stage, &seen)) {
             seen.committer = self.committer();
         }
         Ok(seen)
@@ -78,7 +78,7 @@ impl Observer<'_> {
     }
 
     /// Whether something of this stage has ended, or waits to go on.
-    fn is_moving(&self, stage: &Stage, seen: &Observation) -> bool {
+    fn is_moving(stage: &Stage, seen: &Observation) -> bool {
         let flights = stage.life.flights();
         matches!(stage.life, Life::Landing(_))
             || flights
@@ -94,7 +94,7 @@ impl Observer<'_> {
                 let may_come = |held: &crate::core::step::Hold| {
                     use crate::core::step::Hold;
                     matches!(held, Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..))
-                        && state.stages.iter().any(|other| self.may_end_now(other, seen))
+                        && state.stages.iter().any(|other| Self::may_end_now(other, seen))
                 };
                 if held.as_ref().is_none_or(may_come) {
                     self.brief(stage, seen);
@@ -159,7 +159,7 @@ impl Observer<'_> {
     }
 
     /// Whether a stage in progress could end in this very step, so that others take its place.
-    fn may_end_now(&self, other: &Stage, seen: &Observation) -> bool {
+    fn may_end_now(other: &Stage, seen: &Observation) -> bool {
         match &other.life {
             Life::Landing(_) => true,
             life => life.flights().iter().any(|flight| match seen.runs.get(&flight.run) {

@@ -82,22 +82,29 @@ pub fn make(
     prompt: String,
     now: DateTime<Utc>,
 ) -> Result<Launch, TickError> {
+    let order = for_gates(site, job, brief, now);
+    let role = match job.flight.run.role {
+        Role::Gate => return Ok(Launch { order, files: Vec::new() }),
+        Role::Worker => AgentRole::Worker,
+        Role::Verifier => AgentRole::Verifier,
+    };
+    for_agent(site, job, brief, prompt, order, role)
+}
+
+/// The order of a gate, which is also what every order has in common.
+fn for_gates(site: &Site, job: &Job<'_>, brief: &Brief, now: DateTime<Utc>) -> RunOrder {
     let run = &job.flight.run;
-    let dir = site.layout.run(run);
-    let worktree = site.worktree(run);
-    let outbox = worktree.join(".autometta/outbox");
     let defaults = &site.manifest.defaults;
-    let mut files = vec![("prompt.md".to_owned(), prompt)];
-    let mut order = RunOrder {
+    RunOrder {
         version: RUN_ORDER_VERSION,
         run_id: run.clone(),
         family: job.flight.family.clone(),
         identity: job.flight.identity.clone(),
         model: None,
         cli_version: None,
-        cwd: worktree.clone(),
-        program: Program::Gates { commands: brief::gates(&site.manifest, &brief.card) },
+        cwd: site.worktree(run),
         setup: None,
+        program: Program::Gates { commands: brief::gates(&site.manifest, &brief.card) },
         env: base_env(),
         caps: Caps {
             wall_clock_seconds: job.flight.reserved.seconds,
@@ -119,56 +126,55 @@ pub fn make(
         pulse: pulse(site),
         repo: site.root.clone(),
         created_at: now,
-    };
-    let role = match run.role {
-        Role::Gate => {
-            files.clear();
-            return Ok(Launch { order, files });
-        }
-        Role::Worker => AgentRole::Worker,
-        Role::Verifier => AgentRole::Verifier,
-    };
-    let (identity, family) = agent(site, job.flight)?;
-    let script = script::of(site, family, job.stage, run, brief);
-    let script_path = script.map(|text| {
-        files.push(("script.sh".to_owned(), text));
-        dir.join("script.sh")
-    });
-    let schema = (role == AgentRole::Verifier).then(Verdict::schema);
-    let schema_text = schema.as_ref().map(ToString::to_string);
-    let schema_file = dir.join("schema.json");
-    if let Some(text) = &schema_text {
-        files.push(("schema.json".to_owned(), text.clone()));
     }
-    let (kind, name, effort) = match role {
-        AgentRole::Worker => (Outbox::Handoff, "handoff.json", brief.card.worker_effort),
-        AgentRole::Verifier => (Outbox::Verdict, "verdict.json", brief.card.verifier_effort),
-    };
-    let uses_model = family.model_use;
-    let limits = job.flight.reserved;
-    let calls = uses_model == families::ModelUse::Calls;
+}
+
+/// What an agent's order has besides: its command, its environment, its caps, its outbox.
+fn for_agent(
+    site: &Site,
+    job: &Job<'_>,
+    brief: &Brief,
+    prompt: String,
+    mut order: RunOrder,
+    role: AgentRole,
+) -> Result<Launch, TickError> {
+    let run = &job.flight.run;
+    let dir = site.layout.run(run);
+    let outbox = order.cwd.join(".autometta/outbox");
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let script_text = script_path.as_deref().map(text);
-    let session = session_id(&site.repo_id, run);
-    let ask = Ask {
-        role,
-        identity,
-        run,
-        worktree: &text(&worktree),
-        prompt_file: &text(&dir.join("prompt.md")),
-        outbox: &text(&outbox),
-        session_id: &session,
-        schema: schema_text.as_ref().map(|schema| SchemaRef { text: schema, file: "" }),
-        last_message: Some(&text(&dir.join("last-message.txt"))),
-        effort: effort.map(crate::core::card::Effort::as_str),
-        budget: calls.then_some(limits.cost_usd),
-        max_tokens: calls.then_some(limits.tokens),
-        script: script_text.as_deref(),
-        user: if nix::unistd::geteuid().is_root() { LaunchUser::Root } else { LaunchUser::Ordinary },
+    let mut files = vec![("prompt.md".to_owned(), prompt)];
+    let (identity, family) = agent(site, job.flight)?;
+    let script = script::of(site, family, job.stage, run, brief).map(|script| {
+        files.push(("script.sh".to_owned(), script));
+        text(&dir.join("script.sh"))
+    });
+    let (kind, name, effort, schema) = match role {
+        AgentRole::Worker => (Outbox::Handoff, "handoff.json", brief.card.worker_effort, None),
+        AgentRole::Verifier => (Outbox::Verdict, "verdict.json", brief.card.verifier_effort, Some(Verdict::schema())),
     };
-    let file = text(&schema_file);
-    let ask = Ask { schema: ask.schema.map(|schema| SchemaRef { file: &file, ..schema }), ..ask };
-    let invocation = family.invocation(&ask).map_err(|error| TickError::Prompt(error.to_string()))?;
+    let schema_text = schema.as_ref().map(ToString::to_string);
+    let schema_file = text(&dir.join("schema.json"));
+    files.extend(schema_text.iter().map(|schema| ("schema.json".to_owned(), schema.clone())));
+    let limits = job.flight.reserved;
+    let calls = family.model_use == families::ModelUse::Calls;
+    let invocation = family
+        .invocation(&Ask {
+            role,
+            identity,
+            run,
+            worktree: &text(&order.cwd),
+            prompt_file: &text(&dir.join("prompt.md")),
+            outbox: &text(&outbox),
+            session_id: &session_id(&site.repo_id, run),
+            schema: schema_text.as_deref().map(|text| SchemaRef { text, file: &schema_file }),
+            last_message: Some(&text(&dir.join("last-message.txt"))),
+            effort: effort.map(crate::core::card::Effort::as_str),
+            budget: calls.then_some(limits.cost_usd),
+            max_tokens: calls.then_some(limits.tokens),
+            script: script.as_deref(),
+            user: if nix::unistd::geteuid().is_root() { LaunchUser::Root } else { LaunchUser::Ordinary },
+        })
+        .map_err(|error| TickError::Prompt(error.to_string()))?;
     order.setup = brief::setup(&site.manifest);
     order.program = Program::Agent {
         argv: invocation.argv,

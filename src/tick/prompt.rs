@@ -182,12 +182,9 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
 /// What a verifier should look at twice: files that the acceptance commands name and the candidate changed.
 fn flags(changes: &[crate::git::Change], commands: &[String]) -> String {
     let named = |change: &&crate::git::Change| commands.iter().any(|run| run.contains(change.path.text().as_ref()));
-    let text: String = changes
-        .iter()
-        .filter(named)
-        .map(|change| {
-            format!("- {} is named by an acceptance command and changed by the candidate\n", change.path.text())
-        })
-        .collect();
+    let lines = changes.iter().filter(named).map(|change| {
+        format!("- {} is named by an acceptance command and changed by the candidate\n", change.path.text())
+    });
+    let text = lines.collect::<Vec<_>>().concat();
     if text.is_empty() { "none\n".to_owned() } else { text }
 }

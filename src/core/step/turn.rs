@@ -208,8 +208,13 @@ impl<'a> Turn<'a> {
         stage.failures += 1;
         Self::keep_work(stage, &candidate);
         if stage.failures <= self.policy.work_retries {
-            let resume =
-                Resume { base_commit: work.base_commit, start: candidate.commit, tree: candidate.tree, evidence, because: Some(reason.clone()) };
+            let resume = Resume {
+                base_commit: work.base_commit,
+                start: candidate.commit,
+                tree: candidate.tree,
+                evidence,
+                because: Some(reason.clone()),
+            };
             let event = reason.code.clone();
             let detail = reason.detail.clone();
             let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };

@@ -85,10 +85,14 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
         add_chore(stage, Chore::Clear { run: flight.run.clone() });
     };
-    if flight.stopping.is_some() || record.ended_by == EndedBy::Cancelled {
+    if let Some(why) = flight.stopping {
         settle(turn, stage, RunOutcome::Cancelled);
         Turn::keep_work(stage, &gating.candidate);
-        return end_stopped(turn, stage, flight.stopping.unwrap_or(Stopping::Cancelled), &flight.run);
+        return end_stopped(turn, stage, why, &flight.run);
+    }
+    if record.ended_by == EndedBy::Cancelled {
+        settle(turn, stage, RunOutcome::Crashed);
+        return gate_again(turn, stage, &gating, flight, "stopped-from-outside", "its supervisor was told to end");
     }
     if let Some(refusal) = &record.provider.refusal {
         settle(turn, stage, RunOutcome::Refused);
@@ -275,11 +279,13 @@ fn seat_ended(
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
         add_chore(stage, Chore::Clear { run: flight.run.clone() });
     };
-    if flight.stopping.is_some() || record.ended_by == EndedBy::Cancelled {
+    if flight.stopping.is_some() {
         settle(turn, stage, RunOutcome::Cancelled);
-        if flight.stopping.is_none() {
-            seat_again(turn, stage, seat, flight, "its run was stopped from outside");
-        }
+        return None;
+    }
+    if record.ended_by == EndedBy::Cancelled {
+        settle(turn, stage, RunOutcome::Crashed);
+        seat_again(turn, stage, seat, flight, "its supervisor was told to end");
         return None;
     }
     if let Some(refusal) = &record.provider.refusal {

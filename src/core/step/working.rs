@@ -10,8 +10,7 @@ use crate::core::handoff::{Handoff, HandoffStatus};
 use crate::core::ids::Role;
 use crate::core::observation::{Captured, Ended, Product, Returned, WorkSighting};
 use crate::core::state::{
-    Awaits, Chore, EndStatus, Flight, Life, NextRun, Over, Pending, Reason, Resume, RunOutcome, Stage, Stopping,
-    Working,
+    Awaits, Chore, EndStatus, Flight, Life, NextRun, Over, Pending, Reason, Resume, RunOutcome, Stage, Working,
 };
 
 /// Moves a stage whose worker runs.
@@ -64,10 +63,22 @@ fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, e
             add_chore(stage, Chore::Clear { run: flight.run.clone() });
         }
     };
-    if flight.stopping.is_some() || record.ended_by == EndedBy::Cancelled {
+    if let Some(why) = flight.stopping {
         settle(turn, stage, RunOutcome::Cancelled);
         keep_what_is_there(stage, working, captured);
-        return end_stopped(turn, stage, flight.stopping.unwrap_or(Stopping::Cancelled), &flight.run);
+        return end_stopped(turn, stage, why, &flight.run);
+    }
+    if record.ended_by == EndedBy::Cancelled {
+        // Nobody here asked for it: the system told the supervisor to end, as it does when it shuts down.
+        settle(turn, stage, RunOutcome::Crashed);
+        return again_or_stall(
+            turn,
+            stage,
+            working,
+            captured,
+            "stopped-from-outside",
+            "its supervisor was told to end",
+        );
     }
     if let Some(refusal) = &record.provider.refusal {
         settle(turn, stage, RunOutcome::Refused);
