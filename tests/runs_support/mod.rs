@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use autometta::core::exit::{ExitRecord, Outbox};
+use autometta::core::family::DecoderKind;
 use autometta::core::quantity::{MicroUsd, Seconds};
-use autometta::core::run::{
-    Caps, DecoderKind, EnvEntry, EnvSource, GateCommand, ModelUse, OutboxOrder, Program, Reservation, RunOrder, Started,
-};
+use autometta::core::run::{Caps, EnvEntry, EnvSource, GateCommand, ModelUse, OutboxOrder, Program, RunOrder, Started};
+use autometta::core::state::Reservation;
 use autometta::runs::{Launched, NoMeter, RunDir, Sighting, launch, probe};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -42,6 +42,7 @@ impl World {
             model: None,
             cli_version: None,
             cwd: base.join("work"),
+            setup: None,
             program: Program::Agent { argv: vec![agent.display().to_string()], stdin: None },
             env: vec![variable("PATH", "/usr/local/bin:/usr/bin:/bin"), variable("T", &base.display().to_string())],
             caps: Caps {
@@ -53,7 +54,7 @@ impl World {
             },
             grace_seconds: Seconds(5),
             disk_floor_bytes: 0,
-            decoder: DecoderKind::None,
+            decoder: DecoderKind::Plain,
             uses_model: ModelUse::None,
             outbox: Some(OutboxOrder { kind: Outbox::Handoff, path: "handoff.json".into() }),
             verdict_schema: None,

@@ -10,7 +10,7 @@ use crate::core::observation::{Ended, Product, Returned};
 use crate::core::quorum::{self, Outcome, Vote};
 use crate::core::state::{
     Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Landing, Life, PastRun, Reason, RunOutcome,
-    Said, Seat, Stage, Stopping, Verifying, Work,
+    Said, Seat, Stage, Verifying, Work,
 };
 use crate::core::verdict::{Judgement, Verdict, commit_headline};
 

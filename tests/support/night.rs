@@ -1,0 +1,293 @@
+//! A night in a box: a repository, a home, stub agents and the real binary, with nothing of the machine's own
+//! environment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before it has failed.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The worker of cards that do not name one: a stub of the family `stub`.
+pub const WORKER: &str = "Stub Worker <stub@local>";
+/// The verifier of cards that do not name one: a stub of the family `judge`.
+pub const VERIFIER: &str = "Judge <judge@local>";
+
+/// A worker stub's last act: a handoff that says pass. `$1` of the stub is the stage.
+pub const HAND_IN: &str = r#"printf '{"stage_id":"%s","status":"pass","deliverables":[],"notes":"done"}' "$1" >.autometta/outbox/handoff.json"#;
+/// A verifier stub that says PASS to a card with one criterion.
+pub const SAY_PASS: &str = r#"printf '{"stage_id":"%s","overall":"PASS","headline":"Do the work","criteria":[{"id":1,"name":"it works","verdict":"PASS","evidence":"a.txt:1"}],"additional_findings":""}' "$1" >.autometta/outbox/verdict.json"#;
+
+/// The box.
+pub struct Night {
+    root: tempfile::TempDir,
+    /// The repository.
+    pub repo: PathBuf,
+    /// `$AUTOMETTA_HOME`.
+    pub home: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+impl Night {
+    /// A repository with one commit, initialised, whose stub worker and stub verifier run these shell texts. Both get
+    /// the stage as `$1` and the run as `$2`; `$T` is a folder of the test's own.
+    #[must_use]
+    pub fn with(worker: &str, verifier: &str) -> Self {
+        let night = Self::bare();
+        night.stub("worker", worker);
+        night.stub("verifier", verifier);
+        night.manifest("");
+        night.ok(&["init"]);
+        night
+    }
+
+    /// The same with stubs that succeed: the worker writes `a.txt`.
+    #[must_use]
+    pub fn passing() -> Self {
+        Self::with(&format!("echo work >a.txt\n{HAND_IN}"), SAY_PASS)
+    }
+
+    /// A repository with one commit on `main`; nothing of ours in it.
+    #[must_use]
+    pub fn bare() -> Self {
+        let root = tempfile::Builder::new().prefix("autometta-night-").tempdir().expect("dir");
+        let base = root.path().canonicalize().expect("path");
+        let night = Self {
+            repo: base.join("repo"),
+            home: base.join("home"),
+            env: BTreeMap::from([
+                ("HOME".to_owned(), base.join("user").display().to_string()),
+                ("PATH".to_owned(), std::env::var("PATH").expect("PATH")),
+                ("AUTOMETTA_HOME".to_owned(), base.join("home").display().to_string()),
+                ("T".to_owned(), base.join("t").display().to_string()),
+            ]),
+            root,
+        };
+        for folder in [&night.repo, &base.join("user"), &base.join("t"), &base.join("stubs")] {
+            fs::create_dir_all(folder).expect("folder");
+        }
+        night.git(&["init", "-q", "-b", "main"]);
+        night.git(&["config", "user.name", "Operator"]);
+        night.git(&["config", "user.email", "operator@local"]);
+        night.write("README.md", "# Repo\n");
+        night.write(".gitignore", "/state/\n/.autometta.local.yaml\n");
+        night.git(&["add", "-A"]);
+        night.git(&["commit", "-qm", "Begin"]);
+        night
+    }
+
+    /// The folder around repository, home and stubs.
+    #[must_use]
+    pub fn base(&self) -> PathBuf {
+        self.root.path().canonicalize().expect("path")
+    }
+
+    /// The test's own folder, which stubs know as `$T`.
+    #[must_use]
+    pub fn t(&self) -> PathBuf {
+        self.base().join("t")
+    }
+
+    /// Where the worktrees are.
+    #[must_use]
+    pub fn worktrees(&self) -> PathBuf {
+        self.base().join("repo.autometta")
+    }
+
+    /// Sets a variable for every command that follows, and for what they start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Writes a stub: `worker`, `verifier` or another name that a manifest then uses.
+    pub fn stub(&self, name: &str, text: &str) {
+        let path = self.base().join("stubs").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("stub");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+
+    /// Writes the manifest: the stub families and then whatever else a test wants.
+    pub fn manifest(&self, more: &str) {
+        let stubs = self.base().join("stubs");
+        let stubs = stubs.display();
+        let text = format!(
+            "version: 1\nbase_branch: main\nfamilies:\n  \
+             stub: {{identities: [\"Stub*\"], command: [\"{stubs}/worker\", \"{{stage}}\", \"{{run}}\"], pass_env: [T]}}\n  \
+             judge: {{identities: [\"Judge*\"], command: [\"{stubs}/verifier\", \"{{stage}}\", \"{{run}}\"], pass_env: [T]}}\n\
+             {more}\n"
+        );
+        fs::write(self.repo.join(".autometta.yaml"), text).expect("manifest");
+    }
+
+    /// Writes a file into the operator's checkout.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.repo.join(path);
+        fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+        fs::write(path, text).expect("file");
+    }
+
+    /// Reads a file below the box's folder.
+    #[must_use]
+    pub fn read(&self, path: impl AsRef<Path>) -> String {
+        let path = self.base().join(path);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Writes a card with one criterion, `a.txt` as its deliverable and `test -s a.txt` as its gate.
+    pub fn card(&self, stage: &str) {
+        self.card_with(stage, "", "1. `a.txt`: the work", "test -s a.txt");
+    }
+
+    /// Writes a card with further metadata lines, other deliverables and another acceptance command.
+    pub fn card_with(&self, stage: &str, metadata: &str, deliverables: &str, command: &str) {
+        let text = format!(
+            "# Stage card {stage}: Do the work\n\n## Metadata\n- **Worker:** {WORKER}\n- **Verifier:** {VERIFIER}\n\
+             {metadata}\n## Objective\nDo it.\n\n## Deliverables\n{deliverables}\n\n## Acceptance criteria\n\
+             1. it works\n\n## Acceptance command\n```sh\n{command}\n```\n"
+        );
+        self.write(&format!("stage-cards/{stage}.md"), &text);
+    }
+
+    /// Writes a card and queues it.
+    pub fn queue(&self, stage: &str) {
+        self.card(stage);
+        self.ok(&["add-stage", &format!("stage-cards/{stage}.md")]);
+    }
+
+    /// The binary with these arguments, ready to run in the repository.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autometta"));
+        command.args(args).current_dir(&self.repo).env_clear().envs(&self.env);
+        command
+    }
+
+    /// Runs the binary.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the binary runs")
+    }
+
+    /// Runs the binary, which must succeed; gives what it printed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "autometta {args:?}: {}\n{out}\n{err}", output.status);
+        out
+    }
+
+    /// Runs the binary, which must exit with this code; gives what it printed on both streams.
+    pub fn fails(&self, args: &[&str], code: i32) -> String {
+        let output = self.run(args);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "autometta {args:?}\n{said}");
+        said
+    }
+
+    /// One tick of this repository, whatever it comes to.
+    pub fn tick(&self) -> Output {
+        self.run(&["tick", "--repo", &self.repo.display().to_string()])
+    }
+
+    /// Git in the operator's checkout, with the operator's hand.
+    pub fn git(&self, args: &[&str]) -> String {
+        let output = self.git_raw(args);
+        assert!(output.status.success(), "git {args:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// The same, whatever it comes to.
+    #[must_use]
+    pub fn git_raw(&self, args: &[&str]) -> Output {
+        Command::new("git")
+            .args(args)
+            .current_dir(&self.repo)
+            .env_clear()
+            .envs(&self.env)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .expect("git runs")
+    }
+
+    /// `status --json`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.ok(&["status", "--json"])).expect("json")
+    }
+
+    /// A stage of `status --json`.
+    #[must_use]
+    pub fn stage(&self, id: &str) -> Value {
+        let status = self.status();
+        let found = status["stages"].as_array().expect("stages").iter().find(|stage| stage["id"] == id).cloned();
+        found.unwrap_or_else(|| panic!("no stage {id} in {status}"))
+    }
+
+    /// `budget.json`.
+    #[must_use]
+    pub fn budget(&self) -> Value {
+        serde_json::from_str(&self.read("repo/state/budget.json")).expect("json")
+    }
+
+    /// Ticks until a stage has this status, or fails with its whole story.
+    pub fn tick_until(&self, stage: &str, status: &str) -> Value {
+        self.tick_until_that(stage, |found| found["status"] == status)
+    }
+
+    /// Ticks until something holds of a stage, or fails with its whole story.
+    pub fn tick_until_that(&self, stage: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let output = self.tick();
+            let found = self.stage(stage);
+            if holds(&found) {
+                return found;
+            }
+            assert!(
+                begun.elapsed() < LIMIT,
+                "{stage} did not get there:\n{found:#}\n{}{}\n{}",
+                text(&output.stdout),
+                text(&output.stderr),
+                self.ok(&["log"])
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits, without ticking, until something holds.
+    pub fn wait(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < LIMIT, "in vain: {what}\n{}", self.ok(&["log"]));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Night {
+    /// Leaves nothing running: whatever still has this box's folder in its environment or command is killed.
+    fn drop(&mut self) {
+        let mark = self.base().display().to_string();
+        let Ok(entries) = fs::read_dir("/proc") else { return };
+        for entry in entries.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let holds = |name: &str| {
+                fs::read(entry.path().join(name)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mark))
+            };
+            if pid != i32::try_from(std::process::id()).unwrap_or(0) && (holds("environ") || holds("cmdline")) {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+/// Bytes as text, whatever they are.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
