@@ -25,9 +25,19 @@ pub struct NameError {
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $shape:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(#[schemars(regex(pattern = $pattern))] String);
+        pub struct $name(String);
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "description": $shape, "pattern": $pattern})
+            }
+        }
 
         impl $name {
             /// The name as text.
@@ -324,7 +334,7 @@ impl JsonSchema for Identity {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "Name <address>",
+            "description": "a name and an address in angle brackets",
             "pattern": r"^[^<>]+ <[^<>\s]+>$"
         })
     }

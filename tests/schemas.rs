@@ -1,0 +1,91 @@
+//! The published schemas are those of the types: `schemas/` is made from them, and this holds it to that.
+//!
+//! After a change of a document's type: `UPDATE_SCHEMAS=1 cargo test --test schemas`, and commit the difference.
+
+#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a broken test environment should fail loudly")]
+
+use std::fs;
+use std::path::Path;
+
+use autometta::core::budget::Budget;
+use autometta::core::card::Card;
+use autometta::core::exit::ExitRecord;
+use autometta::core::handoff::Handoff;
+use autometta::core::manifest::Manifest;
+use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
+use autometta::core::state_doc::StateDoc;
+use autometta::core::subscriber::Subscriber;
+use autometta::core::verdict::Verdict;
+use autometta::files::ledger::Line;
+use autometta::tick::heartbeat::Heartbeat;
+use schemars::{JsonSchema, schema_for};
+use serde_json::{Value, json};
+
+fn of<T: JsonSchema>() -> Value {
+    schema_for!(T).to_value()
+}
+
+/// Every document that another tool may read, with its schema.
+fn all() -> Vec<(&'static str, Value)> {
+    vec![
+        ("state", of::<StateDoc>()),
+        ("budget", of::<Budget>()),
+        ("card", of::<Card>()),
+        ("handoff", Handoff::schema()),
+        ("verdict", Verdict::schema()),
+        ("run", of::<RunOrder>()),
+        ("started", of::<Started>()),
+        ("agent", of::<AgentStarted>()),
+        ("exit", of::<ExitRecord>()),
+        ("registry-entry", of::<RegistryEntry>()),
+        ("manifest", of::<Manifest>()),
+        ("subscriber", of::<Subscriber>()),
+        ("ledger-line", of::<Line>()),
+        ("heartbeat", of::<Heartbeat>()),
+    ]
+}
+
+#[test]
+fn the_published_schemas_are_those_of_the_types() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    let update = std::env::var_os("UPDATE_SCHEMAS").is_some();
+    let mut stale = Vec::new();
+    for (name, schema) in all() {
+        let path = folder.join(format!("{name}.schema.json"));
+        let text = serde_json::to_string_pretty(&schema).expect("schema") + "\n";
+        if update {
+            fs::write(&path, &text).expect("written");
+        } else if fs::read_to_string(&path).unwrap_or_default() != text {
+            stale.push(name);
+        }
+    }
+    assert!(stale.is_empty(), "stale: {stale:?}; run UPDATE_SCHEMAS=1 cargo test --test schemas and commit");
+}
+
+#[test]
+fn every_schema_compiles_and_refuses_a_document_of_another_kind() {
+    for (name, schema) in all() {
+        let validator = jsonschema::validator_for(&schema).expect(name);
+        assert!(!validator.is_valid(&json!(["nothing", "of", "the", "kind"])), "{name}");
+        if name != "manifest" && name != "budget" {
+            assert!(!validator.is_valid(&json!({})), "{name} has required keys");
+        }
+        assert!(!validator.is_valid(&json!({"surprise": 1})) || name == "ledger-line", "{name} refuses unknown keys");
+    }
+}
+
+#[test]
+fn documents_of_the_contract_are_valid_by_their_schemas() {
+    let handoff = json!({"stage_id": "01-a", "status": "pass", "deliverables": ["a"], "notes": "n",
+                         "failed_acceptance": [], "question": null});
+    let verdict = json!({"stage_id": "01-a", "overall": "PASS", "headline": "h", "additional_findings": "",
+                         "criteria": [{"id": 1, "name": "n", "verdict": "PASS", "evidence": "a:1"}]});
+    let subscriber = json!({"repo_path": "/r", "weight": 3, "enabled": false});
+    let cases = [("handoff", handoff), ("verdict", verdict), ("subscriber", subscriber), ("budget", json!({}))];
+    for (name, document) in cases {
+        let schema = all().into_iter().find(|(known, _)| *known == name).expect(name).1;
+        let validator = jsonschema::validator_for(&schema).expect(name);
+        let faults: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{name}: {faults:?}");
+    }
+}
