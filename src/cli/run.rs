@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::core::state::Life;
-use crate::core::step::{Hold, hold};
+use crate::core::step::Hold;
 use crate::files::ledger;
 use crate::files::store::{self, Loaded};
-use crate::tick::{self, Site, clock, heartbeat};
+use crate::tick::{self, Site, clock, heartbeat, held};
 
 use super::args::RunArgs;
 use super::{DONE, HALTED, Place, logging, output, status};
@@ -87,10 +87,9 @@ enum Rest {
 }
 
 fn rest(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Rest {
-    let stages = &loaded.state.stages;
-    for stage in stages {
+    for stage in &loaded.state.stages {
         let moves = match &stage.life {
-            Life::Pending(pending) => match hold(stages, stage, &loaded.budget, &site.policy, now) {
+            Life::Pending(pending) => match held(site, loaded, stage, now) {
                 None => pending.reason.as_ref().is_none_or(|reason| !needs_a_person(&reason.code)),
                 Some(Hold::NotBefore(_) | Hold::Paused(..)) => true,
                 Some(_) => false,

@@ -7,10 +7,9 @@ use crate::core::budget::Budget;
 use crate::core::quantity::Seconds;
 use crate::core::state::{Life, Stage};
 use crate::core::state_doc::StateDoc;
-use crate::core::step::hold;
 use crate::files::store::{self, Loaded};
 use crate::tick::heartbeat::{self, Heartbeat};
-use crate::tick::{Site, belongs_here, clock};
+use crate::tick::{Site, belongs_here, clock, held};
 
 use super::args::ReadArgs;
 use super::{DONE, Place, output};
@@ -128,7 +127,7 @@ fn time(stage: &Stage, now: DateTime<Utc>) -> String {
 pub fn next(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> String {
     match &stage.life {
         Life::Pending(pending) => {
-            let held = hold(&loaded.state.stages, stage, &loaded.budget, &site.policy, now);
+            let held = held(site, loaded, stage, now);
             match (held, &pending.reason) {
                 (Some(held), None) => held.to_string(),
                 (Some(held), Some(reason)) => format!("{held} ({}: {})", reason.code, reason.detail),

@@ -66,7 +66,9 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     let before = heartbeat::read(site);
     let mut idle = before.as_ref().map_or(0, |before| before.idle_ticks);
     // What a killed tick left of a landing in the operator's checkout is put right before anything else.
-    repo.recover_landings()?;
+    if let Err(error) = repo.recover_landings() {
+        warn!(repo = %site.root.display(), "a landing that was interrupted could not be finished yet: {error}");
+    }
     let mut landings = BTreeMap::new();
     let mut seen = Observation::default();
     for _ in 0..ROUNDS {

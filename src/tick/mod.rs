@@ -24,4 +24,4 @@ pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};
 pub use meter::meter_for;
 pub use plan::{Plan, PlannedLaunch, plan};
-pub use site::{LOCAL_MANIFEST, MANIFEST, Site, find_root, read_manifest};
+pub use site::{LOCAL_MANIFEST, MANIFEST, Site, find_root, held, read_manifest};

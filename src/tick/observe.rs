@@ -17,8 +17,8 @@ use crate::core::observation::{
     Watched, WorkSighting,
 };
 use crate::core::quantity::Seconds;
-use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, State, Work};
-use crate::core::step::hold;
+use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
+use crate::core::step::{Hold, hold, order};
 use crate::core::verdict::Verdict;
 use crate::files::document;
 use crate::files::store::Loaded;
@@ -62,10 +62,11 @@ impl Observer<'_> {
         let mut seen = Observation::default();
         for stage in &state.stages {
             self.chores(stage, &mut seen)?;
-            self.stage(state, loaded, stage, &mut seen)?;
+            self.stage(stage, &mut seen)?;
         }
+        self.pending(loaded, &mut seen)?;
         let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));
-        if state.stages.iter().filter(lands).any(|stage| Self::is_moving(stage, &seen)) {
+        if state.stages.iter().filter(lands).any(|stage| Self::may_end_now(stage, &seen)) {
             seen.committer = self.committer();
         }
         Ok(seen)
@@ -77,30 +78,39 @@ impl Observer<'_> {
         format!("{} <{}>", signature.name(), signature.email()).parse().ok()
     }
 
-    /// Whether something of this stage has ended, or waits to go on.
-    fn is_moving(stage: &Stage, seen: &Observation) -> bool {
-        let flights = stage.life.flights();
-        matches!(stage.life, Life::Landing(_))
-            || flights
-                .iter()
-                .any(|flight| matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_))))
+    /// Reads the cards of pending stages whose turn has come or may come in this very step: in their order, and only
+    /// until as many were found as may start.
+    fn pending(&self, loaded: &Loaded, seen: &mut Observation) -> Result<(), TickError> {
+        let stages = &loaded.state.stages;
+        let something_may_end = stages.iter().any(|stage| Self::may_end_now(stage, seen));
+        let mut room = self.site.policy.max_parallel;
+        for stage in order(stages).into_iter().map(|index| &stages[index]) {
+            let turn = match hold(stages, stage, &loaded.budget, &self.site.policy, self.now) {
+                None => true,
+                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..)) => something_may_end,
+                Some(Hold::Halted | Hold::NotBefore(_) | Hold::Paused(..)) => false,
+            };
+            if !turn {
+                continue;
+            }
+            self.brief(stage, seen);
+            self.tip(&stage.base_branch, seen)?;
+            let may_start = |brief: &Brief| {
+                brief.same_family().is_none() && loaded.budget.paused(&brief.worker.family, self.now).is_none()
+            };
+            if matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if may_start(brief)) {
+                room -= 1;
+            }
+            if room == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    fn stage(&self, state: &State, loaded: &Loaded, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
+    fn stage(&self, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
         match &stage.life {
-            Life::Pending(_) => {
-                let held = hold(&state.stages, stage, &loaded.budget, &self.site.policy, self.now);
-                // A stage that waits for another of this fire is looked at as well: its turn may come in this step.
-                let may_come = |held: &crate::core::step::Hold| {
-                    use crate::core::step::Hold;
-                    matches!(held, Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..))
-                        && state.stages.iter().any(|other| Self::may_end_now(other, seen))
-                };
-                if held.as_ref().is_none_or(may_come) {
-                    self.brief(stage, seen);
-                    self.tip(&stage.base_branch, seen)?;
-                }
-            }
+            Life::Pending(_) => {}
             Life::Working(working) => {
                 let sighting = self.run(stage, &working.flight.run, &working.work)?;
                 if !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted) {
@@ -159,14 +169,13 @@ impl Observer<'_> {
     }
 
     /// Whether a stage in progress could end in this very step, so that others take its place.
-    fn may_end_now(other: &Stage, seen: &Observation) -> bool {
-        match &other.life {
+    fn may_end_now(stage: &Stage, seen: &Observation) -> bool {
+        match &stage.life {
             Life::Landing(_) => true,
-            life => life.flights().iter().any(|flight| match seen.runs.get(&flight.run) {
-                // Stages further down the queue have not been looked at yet.
-                None => true,
-                Some(sighting) => matches!(sighting, Sighting::Ended(_) | Sighting::Lost(_)),
-            }),
+            life => life
+                .flights()
+                .iter()
+                .any(|flight| matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_)))),
         }
     }
 

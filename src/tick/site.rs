@@ -2,14 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
+
 use crate::core::fault::Faults;
 use crate::core::ids::{RunId, StageId};
 use crate::core::manifest::Manifest;
 use crate::core::policy::Policy;
+use crate::core::state::{Life, Stage};
+use crate::core::step::{Hold, hold};
 use crate::families::Families;
 use crate::files::document::{self, Layer, LayerFaults};
 use crate::files::home::{Home, repo_id};
 use crate::files::layout::Layout;
+use crate::files::store::Loaded;
 use crate::git::{Git, Location, Repo};
 
 use super::error::TickError;
@@ -99,6 +104,17 @@ impl Site {
     pub fn base_branch(&self) -> Result<String, TickError> {
         self.manifest.base_branch.clone().ok_or_else(|| TickError::NoBaseBranch { path: self.root.join(MANIFEST) })
     }
+}
+
+/// Why a pending stage is held back right now, its family's pause included.
+pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> Option<Hold> {
+    let held = hold(&loaded.state.stages, stage, &loaded.budget, &site.policy, now);
+    let pause = || {
+        let family = site.families.of(&stage.worker).filter(|_| matches!(stage.life, Life::Pending(_)))?;
+        let pause = loaded.budget.paused(&family.name, now)?;
+        Some(Hold::Paused(family.name.to_string(), pause.until))
+    };
+    held.or_else(pause)
 }
 
 /// The run branch of a stage.

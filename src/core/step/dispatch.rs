@@ -31,10 +31,6 @@ pub enum Hold {
     Claim(StageId, String),
     /// Its family waits for its provider.
     Paused(String, DateTime<Utc>),
-    /// What is set aside for runs in flight leaves no room under a cap.
-    Reserved,
-    /// Its card cannot be used.
-    Card(String),
 }
 
 impl fmt::Display for Hold {
@@ -48,8 +44,6 @@ impl fmt::Display for Hold {
             Self::Paused(family, until) => {
                 write!(out, "{family} is paused until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))
             }
-            Self::Reserved => out.write_str("waits for runs in flight to settle: spent and reserved reach a cap"),
-            Self::Card(why) => write!(out, "its card cannot be used: {why}"),
         }
     }
 }
@@ -120,7 +114,7 @@ pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
 }
 
 /// Pending stages in the order in which they go: begun ones first, then by priority, then as queued.
-fn order(stages: &[Stage]) -> Vec<usize> {
+pub fn order(stages: &[Stage]) -> Vec<usize> {
     let mut pending: Vec<usize> =
         (0..stages.len()).filter(|index| matches!(stages[*index].life, Life::Pending(_))).collect();
     let begun = |stage: &Stage| !matches!(&stage.life, Life::Pending(Pending { next: NextRun::Fresh, .. }));

@@ -25,7 +25,7 @@ use super::observation::Observation;
 use super::policy::Policy;
 use super::state::{Chore, State, Stopping};
 
-pub use dispatch::{Hold, hold};
+pub use dispatch::{Hold, hold, order};
 
 /// What a step comes to.
 #[derive(Debug, Clone, PartialEq)]
