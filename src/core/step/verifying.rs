@@ -300,8 +300,10 @@ fn seat_ended(
             PutOff::Never(status, reason) => return Some((status, reason)),
         }
     }
+    // A verifier that did not end well has not finished looking, whatever it left behind.
     if let Returned::Usable(verdict) = verdict
         && record.ended_by == EndedBy::Exit
+        && record.exit == ProcessEnd::Code(0)
     {
         settle(turn, stage, RunOutcome::Done);
         add_chore(stage, Chore::Publish { run: flight.run.clone() });
@@ -311,7 +313,8 @@ fn seat_ended(
     let why = match (over_cap(record), verdict) {
         (Some(cap), _) => cap.detail,
         (None, Returned::Unusable(why)) => why.clone(),
-        (None, _) => format!("{} without a verdict", how_it_ended(record)),
+        (None, Returned::Usable(_)) => format!("{}, so its verdict does not count", how_it_ended(record)),
+        (None, Returned::Nothing) => format!("{} without a verdict", how_it_ended(record)),
     };
     let outcome = match record.exit {
         ProcessEnd::Signal(_) | ProcessEnd::None if record.ended_by == EndedBy::Exit => RunOutcome::Crashed,

@@ -1,0 +1,434 @@
+//! The pure machine under a world that does whatever it likes: random ends, losses, refusals, moved bases and operator's
+//! words, thousands of steps, with the invariants checked after every one.
+
+#![allow(clippy::expect_used, reason = "a broken test environment should fail loudly")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use autometta::core::budget::Budget;
+use autometta::core::card::Card;
+use autometta::core::exit::{
+    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource,
+};
+use autometta::core::handoff::Handoff;
+use autometta::core::ids::{ObjectId, Role, RunId, StageId};
+use autometta::core::observation::{
+    Brief, Captured, Ended, LandingSighting, LostRun, Observation, Placed, Product, Pulse, Returned, Sighting, Watched,
+    WorkSighting,
+};
+use autometta::core::operate::{Command, operate, queued};
+use autometta::core::policy::Policy;
+use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
+use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
+use autometta::core::state_doc::StateDoc;
+use autometta::core::step::{Effect, step};
+use autometta::core::verdict::Verdict;
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+const CAP: u64 = 2_000;
+const PER_RUN: u64 = 100;
+
+/// A small generator of choices, so that a failing case is one number.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+fn id(number: u64) -> ObjectId {
+    format!("{number:040x}").parse().expect("id")
+}
+
+fn card(stage: &str, depends_on: &str, panel: &str) -> Card {
+    let text = format!(
+        "# Stage card {stage}: Work\n\n## Metadata\n- **Worker:** W <w@local>\n{panel}\n{depends_on}\n## Objective\nDo.\n\n\
+         ## Deliverables\n1. `a/`: it\n\n## Acceptance criteria\n1. it works\n\n## Acceptance command\n```sh\ntrue\n```\n"
+    );
+    Card::parse(stage.parse().expect("stage"), &text).expect("card").card
+}
+
+fn brief(card: &Card) -> Brief {
+    let placed = |identity: &autometta::core::ids::Identity, family: &str| Placed {
+        identity: identity.clone(),
+        family: family.parse().expect("family"),
+    };
+    let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
+    Brief {
+        card: card.clone(),
+        card_sha256: "0".repeat(64),
+        worker: placed(&card.worker, "one"),
+        verifiers: card.verifiers.seats().iter().map(|seat| placed(seat, "two")).collect(),
+        worker_caps: caps,
+        verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
+        gate_caps: Some(Reservation { seconds: Seconds(10), ..Reservation::default() }),
+    }
+}
+
+struct World {
+    dice: Dice,
+    cards: BTreeMap<StageId, Card>,
+    now: DateTime<Utc>,
+    trees: u64,
+    tip: ObjectId,
+    /// Every run that was ever started, and those that have ended.
+    started: BTreeSet<RunId>,
+    ended: BTreeSet<RunId>,
+    passed_gates: BTreeSet<ObjectId>,
+    passed_votes: BTreeSet<ObjectId>,
+    landed: BTreeMap<StageId, ObjectId>,
+}
+
+impl World {
+    fn usage(&mut self) -> Usage {
+        match self.dice.roll(4) {
+            0 => Usage::default(),
+            _ => Usage {
+                input_tokens: Tokens(self.dice.roll(PER_RUN + 1)),
+                source: UsageSource::Result,
+                ..Usage::default()
+            }
+            .totalled(),
+        }
+    }
+
+    fn record(&mut self, run: &RunId, outbox: Option<Outbox>) -> ExitRecord {
+        let calls_model = run.role != Role::Gate;
+        ExitRecord {
+            run_id: run.clone(),
+            started_at: self.now,
+            ended_at: self.now,
+            elapsed_seconds: 3.0,
+            exit: ProcessEnd::Code(0),
+            ended_by: EndedBy::Exit,
+            usage: if calls_model { self.usage() } else { Usage::none() },
+            provider: ProviderReport::default(),
+            peak_rss_bytes: 0,
+            cpu_seconds: 0.0,
+            outbox,
+            outbox_fault: None,
+            gates: Vec::new(),
+        }
+    }
+
+    fn work(&mut self, run: &RunId) -> WorkSighting {
+        match self.dice.roll(12) {
+            0 => WorkSighting::Gone,
+            1 => WorkSighting::Unreadable("no".to_owned()),
+            other => {
+                self.trees += 1;
+                let path = if other == 2 { "outside" } else { "a/b" };
+                let changed = if other == 3 { Vec::new() } else { vec![path.to_owned()] };
+                let candidate =
+                    Candidate { commit: id(self.trees * 2), tree: id(self.trees * 2 + 1), run: run.clone() };
+                WorkSighting::Captured(Captured { candidate, changed, embedded: Vec::new() })
+            }
+        }
+    }
+
+    fn refusal(&mut self) -> ProviderReport {
+        let classes = [
+            RefusalClass::Limit,
+            RefusalClass::Overloaded,
+            RefusalClass::Network,
+            RefusalClass::Context,
+            RefusalClass::Auth,
+        ];
+        let class = classes[usize::try_from(self.dice.roll(5)).expect("small")];
+        ProviderReport { refusal: Some(Refusal { class, line: "no".to_owned() }), resets_at: None }
+    }
+
+    /// What has become of one flight.
+    fn sight(&mut self, flight: &Flight, tree: Option<&ObjectId>) -> Sighting {
+        let run = &flight.run;
+        if !self.started.contains(run) {
+            if self.dice.roll(8) == 0 {
+                return Sighting::NotStarted;
+            }
+            assert!(!self.ended.contains(run), "{run} was started again after its end");
+            self.started.insert(run.clone());
+        }
+        match self.dice.roll(10) {
+            0..=3 => {
+                Sighting::Running(Pulse { elapsed: Some(Seconds(1)), silent_for: None, watched: Watched::BySupervisor })
+            }
+            4 => {
+                self.ended.insert(run.clone());
+                let work = (run.role == Role::Worker).then(|| self.work(run));
+                Sighting::Lost(Box::new(LostRun {
+                    usage: self.usage(),
+                    elapsed: None,
+                    work,
+                    detail: "lost".to_owned(),
+                }))
+            }
+            _ => {
+                self.ended.insert(run.clone());
+                Sighting::Ended(Box::new(self.end(run, tree)))
+            }
+        }
+    }
+
+    fn end(&mut self, run: &RunId, tree: Option<&ObjectId>) -> Ended {
+        let mut record = self.record(run, None);
+        match self.dice.roll(12) {
+            0 => record.exit = ProcessEnd::Signal(9),
+            1 => record.ended_by = EndedBy::Timeout,
+            2 if run.role != Role::Gate => record.provider = self.refusal(),
+            3 => record.ended_by = EndedBy::Cancelled,
+            _ => {}
+        }
+        let fine =
+            record.exit == ProcessEnd::Code(0) && record.ended_by == EndedBy::Exit && record.provider.refusal.is_none();
+        let product = match run.role {
+            Role::Worker => {
+                let handoff = match self.dice.roll(10) {
+                    0 => Returned::Nothing,
+                    1 => Returned::Unusable("torn".to_owned()),
+                    roll => {
+                        let status =
+                            ["pass", "partial", "fail", "blocked"][usize::from(roll == 2) * 2 + usize::from(roll == 3)];
+                        let status = if roll == 2 {
+                            "fail"
+                        } else if roll == 3 {
+                            "blocked"
+                        } else {
+                            status
+                        };
+                        let json = serde_json::json!({"stage_id": run.stage, "status": status, "deliverables": [],
+                                                      "notes": "n", "question": "which?"});
+                        Returned::Usable(Handoff::parse(json.to_string().as_bytes(), &run.stage).expect("handoff"))
+                    }
+                };
+                Product::Worker { handoff, work: self.work(run) }
+            }
+            Role::Gate => {
+                let failed = self.dice.roll(4) == 0;
+                if fine {
+                    record.gates.push(GateResult {
+                        name: "acceptance".to_owned(),
+                        command: "true".to_owned(),
+                        exit: ProcessEnd::Code(i32::from(failed)),
+                        timed_out: false,
+                        elapsed_seconds: 0.1,
+                        output_tail: String::new(),
+                    });
+                    if failed {
+                        record.exit = ProcessEnd::Code(1);
+                    } else {
+                        self.passed_gates.extend(tree.cloned());
+                    }
+                }
+                Product::Gate
+            }
+            Role::Verifier => {
+                let verdict = match self.dice.roll(6) {
+                    0 => Returned::Nothing,
+                    1 => Returned::Unusable("forged".to_owned()),
+                    roll => {
+                        let word = ["PASS", "FAIL", "BLOCKED"][usize::from(roll == 2) + usize::from(roll == 3) * 2];
+                        if fine && word == "PASS" {
+                            self.passed_votes.extend(tree.cloned());
+                        }
+                        let json = serde_json::json!({"stage_id": run.stage, "overall": word, "headline": "h",
+                            "criteria": [{"id": 1, "name": "n", "verdict": word, "evidence": "a:1"}], "additional_findings": ""});
+                        Returned::Usable(Verdict::parse(json.to_string().as_bytes(), &run.stage, 1).expect("verdict"))
+                    }
+                };
+                Product::Verifier { verdict }
+            }
+        };
+        Ended { record, product }
+    }
+
+    fn landing(&mut self, stage: &Stage, landing: &autometta::core::state::Landing) -> LandingSighting {
+        match self.dice.roll(6) {
+            0 => LandingSighting::Dirty(vec!["a/b".to_owned()]),
+            1 => LandingSighting::Busy("git".to_owned()),
+            2 if landing.work.base_commit == self.tip => {
+                self.trees += 1;
+                self.tip = id(self.trees * 2);
+                LandingSighting::Rebased {
+                    tip: self.tip.clone(),
+                    candidate: Candidate {
+                        commit: id(self.trees * 2 + 100_000),
+                        tree: id(self.trees * 2 + 1),
+                        run: landing.candidate.run.clone(),
+                    },
+                }
+            }
+            3 => LandingSighting::Overlap { tip: self.tip.clone(), paths: vec!["a/b".to_owned()] },
+            _ => {
+                let tree = &landing.approval.tree;
+                assert!(self.passed_gates.contains(tree), "{}: {tree} lands, and no gate saw it", stage.id);
+                assert!(
+                    self.passed_votes.contains(&landing.approval.verified_tree),
+                    "{}: nobody said PASS to what lands",
+                    stage.id
+                );
+                self.landed.insert(stage.id.clone(), tree.clone());
+                LandingSighting::Landed(landing.candidate.commit.clone())
+            }
+        }
+    }
+
+    fn observe(&mut self, state: &State) -> Observation {
+        let mut seen = Observation {
+            committer: Some("O <o@local>".parse().expect("identity")),
+            tips: BTreeMap::from([("main".to_owned(), Some(self.tip.clone()))]),
+            ..Observation::default()
+        };
+        for stage in &state.stages {
+            seen.briefs.insert(stage.id.clone(), Ok(Box::new(brief(&self.cards[&stage.id]))));
+            let tree = match &stage.life {
+                Life::Gating(gating) => Some(gating.candidate.tree.clone()),
+                Life::Verifying(verifying) => Some(verifying.candidate.tree.clone()),
+                _ => None,
+            };
+            for flight in stage.life.flights() {
+                let sighting = self.sight(flight, tree.as_ref());
+                seen.runs.insert(flight.run.clone(), sighting);
+            }
+            if let Life::Landing(landing) = &stage.life {
+                let sighting = self.landing(stage, landing);
+                seen.landings.insert(stage.id.clone(), sighting);
+            }
+            seen.done.insert(stage.id.clone(), stage.chores.clone());
+        }
+        seen
+    }
+
+    /// The same world a moment later, in which nothing has happened: everything runs on.
+    fn quiet(&self, state: &State) -> Observation {
+        let running = Pulse { elapsed: Some(Seconds(1)), silent_for: None, watched: Watched::BySupervisor };
+        Observation {
+            runs: state.flights().map(|(_, flight)| (flight.run.clone(), Sighting::Running(running))).collect(),
+            tips: BTreeMap::from([("main".to_owned(), Some(self.tip.clone()))]),
+            briefs: self.cards.iter().map(|(id, card)| (id.clone(), Ok(Box::new(brief(card))))).collect(),
+            ..Observation::default()
+        }
+    }
+}
+
+fn check(state: &State, budget: &Budget, policy: &Policy) {
+    let flights: Vec<&Flight> = state.flights().map(|(_, flight)| flight).collect();
+    let unique: BTreeSet<&RunId> = flights.iter().map(|flight| &flight.run).collect();
+    assert_eq!(unique.len(), flights.len(), "two flights of one run");
+    let reserved: Tokens = flights.iter().map(|flight| flight.reserved.tokens).sum();
+    assert_eq!(budget.tokens_reserved, reserved, "what is reserved is what flies");
+    let charged: Tokens = state.stages.iter().flat_map(|stage| &stage.history).map(|past| past.tokens).sum();
+    assert_eq!(budget.tokens_spent, charged, "every run is charged once");
+    assert!(budget.tokens_spent.0 + budget.tokens_reserved.0 <= CAP, "a cap is passed");
+    for stage in &state.stages {
+        assert!(stage.failures <= policy.work_retries + 1, "{} failed {} times", stage.id, stage.failures);
+        let runs: Vec<&RunId> = stage.history.iter().map(|past| &past.run).collect();
+        let once: BTreeSet<&RunId> = runs.iter().copied().collect();
+        assert_eq!(once.len(), runs.len(), "{}: a run twice in its history", stage.id);
+        assert!(flights.iter().all(|flight| !once.contains(&flight.run)), "a past run flies");
+    }
+    let doc = StateDoc::from(state);
+    let text = serde_json::to_string(&doc).expect("json");
+    let again: StateDoc = serde_json::from_str(&text).expect("doc");
+    assert_eq!(again.into_state().as_ref(), Ok(state), "a state survives its file");
+}
+
+/// Lives through one night and says how many stages landed.
+fn night(seed: u64) -> usize {
+    let one = "- **Verifier:** V <v@local>";
+    let panel = "- **Verifier panel:** 2 of V <v@local>; X <x@local>; Y <y@local>";
+    let cards = [card("01-a", "", one), card("02-b", "- **Depends on:** 01-a", panel), card("03-c", "", panel)];
+    let policy = Policy { max_parallel: 2, ..Policy::default() };
+    let mut world = World {
+        dice: Dice(seed),
+        cards: cards.iter().map(|card| (card.stage.clone(), card.clone())).collect(),
+        now: DateTime::UNIX_EPOCH,
+        trees: 1_000,
+        tip: id(1),
+        started: BTreeSet::new(),
+        ended: BTreeSet::new(),
+        passed_gates: BTreeSet::new(),
+        passed_votes: BTreeSet::new(),
+        landed: BTreeMap::new(),
+    };
+    let mut budget = Budget { token_cap_total: Some(Tokens(CAP)), ..Budget::default() };
+    let mut state = State::new("r".to_owned());
+    let stages = cards.iter().map(|card| {
+        let stage = queued(card, format!("{}.md", card.stage), "main".to_owned());
+        Stage { path_claims: vec![format!("{}/", card.stage)], ..stage }
+    });
+    let queue = Command::AddStages(stages.collect());
+    (state, budget) = operate(&state, &budget, queue, world.now).map(|done| (done.state, done.budget)).expect("queued");
+    for _ in 0..200 {
+        world.now += TimeDelta::minutes(7);
+        if world.dice.roll(6) == 0 {
+            let stage: StageId =
+                ["01-a", "02-b", "03-c"][usize::try_from(world.dice.roll(3)).expect("small")].parse().expect("id");
+            let command = match world.dice.roll(12) {
+                0 => Command::Cancel(stage),
+                1..=5 => Command::Requeue(stage),
+                6 => Command::Answer(stage),
+                7 => Command::Halt(String::new()),
+                _ => Command::Resume,
+            };
+            if let Ok(done) = operate(&state, &budget, command, world.now) {
+                (state, budget) = (done.state, done.budget);
+                check_after_operator(&state, &budget);
+            }
+        }
+        let seen = world.observe(&state);
+        let was_halted = budget.halted;
+        let before: BTreeSet<RunId> = state.flights().map(|(_, flight)| flight.run.clone()).collect();
+        let done = step(&state, &budget, &seen, &policy, world.now);
+        assert_eq!(done, step(&state, &budget, &seen, &policy, world.now), "the same input, another output");
+        for effect in &done.effects {
+            if let Effect::Launch { run } = effect {
+                assert!(before.contains(run) || !was_halted, "{run} was dispatched while halted");
+                assert!(!world.ended.contains(run), "{run} is launched after its end");
+            }
+        }
+        for stage in &state.stages {
+            if let Life::Over(over) = &stage.life {
+                let after = done.state.stage(&stage.id).expect("stage");
+                assert_eq!(stage.life, after.life, "{} moved by itself from {:?}", stage.id, over.status);
+            }
+        }
+        (state, budget) = (done.state, done.budget);
+        check(&state, &budget, &policy);
+        let quiet = world.quiet(&state);
+        let nothing = step(&state, &budget, &quiet, &policy, world.now);
+        assert_eq!(nothing.state, state, "nothing new, and the state changed");
+        assert_eq!(nothing.budget, budget, "nothing new, and the budget changed");
+    }
+    for stage in &state.stages {
+        if let Life::Over(over) = &stage.life
+            && over.status == EndStatus::Completed
+            && over.commit.is_some()
+        {
+            assert!(world.landed.contains_key(&stage.id), "{} is completed and never landed", stage.id);
+        }
+    }
+    world.landed.len()
+}
+
+fn check_after_operator(state: &State, budget: &Budget) {
+    let reserved: Tokens = state.flights().map(|(_, flight)| flight.reserved.tokens).sum();
+    assert_eq!(budget.tokens_reserved, reserved, "an operator's word leaks a reservation");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_world_does_the_invariants_hold(seed in any::<u64>()) {
+        night(seed);
+    }
+}
+
+#[test]
+fn enough_stages_land_for_the_check_to_see_something() {
+    let landed: usize = (0..20).map(night).sum();
+    assert!(landed >= 10, "only {landed} of 60 stages landed");
+}
