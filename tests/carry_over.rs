@@ -1,6 +1,6 @@
 //! Carrying version 1 over with the real binary: once, whole, and with the old files kept.
 
-#![allow(clippy::disallowed_methods, reason = "tests build their world by hand")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
 
 mod support;
 

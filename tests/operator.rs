@@ -1,6 +1,6 @@
 //! What an operator says and reads, over the real binary: every command, its refusals, its exit code, its words.
 
-#![allow(clippy::disallowed_methods, reason = "tests build their world by hand")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
 
 mod support;
 

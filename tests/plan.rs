@@ -1,6 +1,6 @@
 //! `tick --plan` over the real binary: it says exactly what the following tick then does, and changes nothing.
 
-#![allow(clippy::disallowed_methods, reason = "tests build their world by hand")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
 
 mod support;
 
@@ -46,14 +46,12 @@ fn world(night: &Night) -> BTreeMap<String, Vec<u8>> {
     world
 }
 
-/// The ticks that follow on runs' ends are kept out, so that the test alone decides when one fires: they find the lock
-/// held.
-struct Held(File);
-
-fn hold(night: &Night) -> Held {
+/// The ticks that follow on runs' ends are kept out while this lives, so that the test alone decides when one fires:
+/// they find the lock held.
+fn hold(night: &Night) -> File {
     let lock = File::options().write(true).open(night.repo.join("state/.tick.lock")).expect("lock file");
     lock.lock().expect("lock");
-    Held(lock)
+    lock
 }
 
 /// Waits for a run's record and for its supervisor to be gone, all under the lock.
@@ -75,14 +73,13 @@ fn ended(night: &Night, run: &str) {
     });
 }
 
-/// A note with what differs from one call to the next taken out: candidates carry the time of their run and are the
-/// same in both.
+/// Notes as text.
 fn notes(value: &Value) -> Vec<String> {
     value.as_array().expect("notes").iter().map(ToString::to_string).collect()
 }
 
 /// Plans, then ticks, and compares the two; gives the plan. Nothing else may fire meanwhile.
-fn plan_then_tick(night: &Night, held: Held) -> Value {
+fn plan_then_tick(night: &Night, held: File) -> Value {
     let before = world(night);
     let plan: Value = serde_json::from_str(&night.ok(&["tick", "--plan", "--json"])).expect("json");
     let words = night.ok(&["tick", "--plan"]);

@@ -1,6 +1,6 @@
 //! Scenarios of fleets and of strange places, over the real binary with stub agents.
 
-#![allow(clippy::disallowed_methods, reason = "tests build their world by hand")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Scenarios of landing, over the real binary with stub agents: what reaches the base branch, and what never does.
 
-#![allow(clippy::disallowed_methods, reason = "tests build their world by hand")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
 
 mod support;
 
