@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::files::home::Home;
+use crate::files::store::StoreError;
 use crate::runs;
 use crate::tick::{FailureKind, Site, TickError, meter_for};
 
@@ -50,7 +51,10 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("autometta: {error:#}");
-            let kind = error.downcast_ref::<TickError>().map(TickError::kind);
+            let kind = match error.downcast::<StoreError>() {
+                Ok(store) => Some(TickError::from(store).kind()),
+                Err(error) => error.downcast_ref::<TickError>().map(TickError::kind),
+            };
             ExitCode::from(if kind == Some(FailureKind::Refused) { REFUSED } else { FAILED })
         }
     }
@@ -67,7 +71,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),
         Command::Log(args) => report::log(&at, &args),
-        Command::Requeue(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Requeue),
+        Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),
         Command::Answer(args) => ops::answer(&at, &args),
@@ -91,11 +95,14 @@ impl Place {
         Ok(Self { repo, home: Home::from_env()?, exe: std::env::current_exe()? })
     }
 
+    /// A repository that is named must be one; one that is not named is the nearest around the present directory.
     fn path(&self) -> anyhow::Result<PathBuf> {
-        Ok(match &self.repo {
-            Some(repo) => repo.clone(),
-            None => std::env::current_dir()?,
-        })
+        if let Some(repo) = &self.repo {
+            return Ok(repo.clone());
+        }
+        let here = std::env::current_dir()?;
+        let around = here.ancestors().find(|folder| folder.join(".git").exists()).map(PathBuf::from);
+        Ok(around.unwrap_or(here))
     }
 
     fn site(&self) -> anyhow::Result<Site> {

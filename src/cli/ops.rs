@@ -34,12 +34,12 @@ pub fn init(at: &Place, args: &InitArgs) -> anyhow::Result<u8> {
 }
 
 pub fn on_stages(at: &Place, args: &StagesArgs, command: fn(StageId) -> Command) -> anyhow::Result<u8> {
-    let site = at.site()?;
-    let mut notes = Vec::new();
-    for stage in &args.stages {
-        notes.extend(operate::command(&site, command(stage.clone()))?);
-    }
-    output::notes(&notes, args.json)?;
+    output::notes(&operate::on_stages(&at.site()?, &args.stages, command)?, args.json)?;
+    Ok(DONE)
+}
+
+pub fn requeue(at: &Place, args: &StagesArgs) -> anyhow::Result<u8> {
+    output::notes(&operate::requeue(&at.site()?, &args.stages)?, args.json)?;
     Ok(DONE)
 }
 

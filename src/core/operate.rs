@@ -17,8 +17,10 @@ use super::step::{Note, Step};
 pub enum Command {
     /// Queue these stages, all or none.
     AddStages(Vec<Stage>),
-    /// Put an ended stage back into the queue, from its card as it is now.
+    /// Put an ended stage back into the queue.
     Requeue(StageId),
+    /// Let a stage in the queue ask for what its card asks for now.
+    Refresh(Box<Stage>),
     /// Close a stage without landing it.
     Skip(StageId),
     /// Stop a stage's runs and end it.
@@ -63,15 +65,19 @@ pub enum Refused {
 
 /// Carries a command out.
 pub fn operate(state: &State, budget: &Budget, command: Command, now: DateTime<Utc>) -> Result<Step, Refused> {
+    operate_all(state, budget, vec![command], now)
+}
+
+/// Carries commands out, all or none.
+pub fn operate_all(
+    state: &State,
+    budget: &Budget,
+    commands: Vec<Command>,
+    now: DateTime<Utc>,
+) -> Result<Step, Refused> {
     let mut desk = Desk { state: state.clone(), budget: budget.clone(), notes: Vec::new(), now };
-    match command {
-        Command::AddStages(stages) => desk.add(stages)?,
-        Command::Requeue(id) => desk.requeue(&id)?,
-        Command::Skip(id) => desk.skip(&id)?,
-        Command::Cancel(id) => desk.cancel(&id)?,
-        Command::Halt(why) => desk.halt(why),
-        Command::Resume => desk.resume()?,
-        Command::Answer(id) => desk.answer(&id)?,
+    for command in commands {
+        desk.carry_out(command)?;
     }
     if desk.state != *state {
         desk.state.last_tick_at = Some(now);
@@ -91,6 +97,22 @@ fn wrong(stage: &Stage, way_out: &str) -> Refused {
 }
 
 impl Desk {
+    fn carry_out(&mut self, command: Command) -> Result<(), Refused> {
+        match command {
+            Command::AddStages(stages) => self.add(stages),
+            Command::Requeue(id) => self.requeue(&id),
+            Command::Refresh(fresh) => self.refresh(*fresh),
+            Command::Skip(id) => self.skip(&id),
+            Command::Cancel(id) => self.cancel(&id),
+            Command::Halt(why) => {
+                self.halt(why);
+                Ok(())
+            }
+            Command::Resume => self.resume(),
+            Command::Answer(id) => self.answer(&id),
+        }
+    }
+
     fn find(&mut self, id: &StageId) -> Result<&mut Stage, Refused> {
         self.state.stage_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))
     }
@@ -109,12 +131,11 @@ impl Desk {
     }
 
     fn add(&mut self, stages: Vec<Stage>) -> Result<(), Refused> {
-        for stage in &stages {
+        for stage in stages {
+            // Looked up one by one, so that a card that is named twice is refused as well.
             if let Some(known) = self.state.stage(&stage.id) {
                 return Err(Refused::Known(stage.id.clone(), known.life.word().to_owned()));
             }
-        }
-        for stage in stages {
             let id = stage.id.clone();
             self.note(Some(&id), "queued", None, Some("pending".to_owned()), stage.card.clone());
             self.state.stages.push(stage);
@@ -138,6 +159,22 @@ impl Desk {
         stage.failures = 0;
         stage.card_sha256 = None;
         self.moves(id, Life::Pending(Pending::default()), "requeued", "an operator put it back into the queue")
+    }
+
+    /// What decides when a stage starts: the rest it takes from its card at its dispatch.
+    fn refresh(&mut self, fresh: Stage) -> Result<(), Refused> {
+        let stage = self.find(&fresh.id)?;
+        if !matches!(stage.life, Life::Pending(_)) {
+            return Err(wrong(stage, "it is not in the queue"));
+        }
+        stage.title = fresh.title;
+        stage.worker = fresh.worker;
+        stage.verifiers = fresh.verifiers;
+        stage.quorum = fresh.quorum;
+        stage.depends_on = fresh.depends_on;
+        stage.path_claims = fresh.path_claims;
+        stage.priority = fresh.priority;
+        dependency_fault(&self.state).map_or(Ok(()), |fault| Err(Refused::Dependency(fault)))
     }
 
     fn skip(&mut self, id: &StageId) -> Result<(), Refused> {
@@ -189,9 +226,15 @@ impl Desk {
     }
 
     fn halt(&mut self, why: String) {
+        let is_known = self.budget.halt_reasons.iter().any(|halt| halt.reason == HaltReason::Operator);
+        if is_known && why.is_empty() {
+            return;
+        }
         let detail = if why.is_empty() { "an operator said so; `autometta resume` lifts it".to_owned() } else { why };
         let halts = vec![Halt { reason: HaltReason::Operator, detail: detail.clone() }];
-        if self.budget.halt(halts, self.now) {
+        let before = self.budget.clone();
+        self.budget.halt(halts, self.now);
+        if self.budget != before {
             self.note(None, "halted", None, None, format!("operator: {detail}"));
         }
     }

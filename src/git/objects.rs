@@ -61,6 +61,11 @@ impl Objects {
         &self.location
     }
 
+    /// The scratch folder, whether it exists or not.
+    pub(super) fn scratch_path(&self) -> &Path {
+        &self.scratch
+    }
+
     /// A path in the scratch folder, which is there.
     pub(super) fn scratch(&self, name: &str) -> Result<PathBuf, GitError> {
         disk::make_folder(&self.scratch)?;

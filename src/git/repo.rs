@@ -72,15 +72,17 @@ impl Repo {
 
     /// A view of the repository whose new objects go to a temporary folder: for showing what would happen.
     pub fn dry(&self) -> Result<DryObjects, GitError> {
-        let parent = self.scratch("dry")?;
-        for left in disk::list(&parent)? {
-            let pid = left.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-            let is_gone = pid.is_none_or(|pid| signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH));
-            if is_gone {
+        // Beside the scratch folder, not in it: nothing shared is made that would be left behind.
+        let scratch = self.objects.scratch_path();
+        let prefix = format!("{}.dry-", scratch.file_name().unwrap_or_default().to_string_lossy());
+        for left in disk::list(scratch.parent().unwrap_or(scratch))? {
+            let name = left.file_name().and_then(|name| name.to_str());
+            let Some(pid) = name.and_then(|name| name.strip_prefix(&prefix)?.parse().ok()) else { continue };
+            if signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
                 disk::remove_tree(&left)?;
             }
         }
-        let folder = parent.join(std::process::id().to_string());
+        let folder = scratch.with_file_name(format!("{prefix}{}", std::process::id()));
         disk::remove_tree(&folder)?;
         Ok(DryObjects { objects: self.objects.aside(&folder)?, folder })
     }

@@ -117,7 +117,9 @@ fn ignore(root: &Path, line: &str, done: &mut Done) -> Result<(), TickError> {
     let path = root.join(".gitignore");
     let mut text = document::read(&path)?.unwrap_or_default();
     let wanted = line.as_bytes();
-    if text.split(|byte| *byte == b'\n').any(|known| known.trim_ascii() == wanted) {
+    // `/name` ignores the one at the root, which is the one that is meant.
+    let is_known = |known: &[u8]| known.strip_prefix(b"/").unwrap_or(known) == wanted;
+    if text.split(|byte| *byte == b'\n').any(|known| is_known(known.trim_ascii())) {
         return Ok(());
     }
     if !text.is_empty() && !text.ends_with(b"\n") {

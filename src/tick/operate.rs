@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
-use crate::core::operate::{Command, operate, queued};
-use crate::core::state::Stage;
+use crate::core::operate::{Command, operate_all, queued};
+use crate::core::state::{EndStatus, Life, Stage, State};
 use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
@@ -25,13 +25,64 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Carries out one command.
 pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
+    commands(site, |_| Ok(vec![command]))
+}
+
+/// Carries out a command on each of these stages, all or none.
+pub fn on_stages(site: &Site, stages: &[StageId], command: fn(StageId) -> Command) -> Result<Vec<Note>, TickError> {
+    commands(site, |_| Ok(stages.iter().cloned().map(command).collect()))
+}
+
+/// Puts stages back into the queue, all or none, with what their cards ask for now.
+pub fn requeue(site: &Site, stages: &[StageId]) -> Result<Vec<Note>, TickError> {
+    commands(site, |state| {
+        let mut orders = Vec::new();
+        let mut faulty = Vec::new();
+        for id in stages {
+            orders.push(Command::Requeue(id.clone()));
+            // Where the command is refused anyway, the card is not what is wrong.
+            let Some(stage) = state.stage(id) else { continue };
+            if !matches!(&stage.life, Life::Over(over) if over.status != EndStatus::Completed) {
+                continue;
+            }
+            let linted = lint(site, Path::new(&stage.card))?;
+            match &linted.card {
+                Some(card) if linted.faults.is_empty() => {
+                    let fresh = queued(card, stage.card.clone(), stage.base_branch.clone());
+                    orders.push(Command::Refresh(Box::new(fresh)));
+                }
+                _ => faulty.extend(faults_of(&linted)),
+            }
+        }
+        refuse(&faulty)?;
+        Ok(orders)
+    })
+}
+
+fn faults_of(linted: &Linted) -> Vec<String> {
+    linted.faults.0.iter().map(|fault| format!("{}: {fault}", linted.path.display())).collect()
+}
+
+fn refuse(faulty: &[String]) -> Result<(), TickError> {
+    if faulty.is_empty() {
+        return Ok(());
+    }
+    let (count, list) = (faulty.len(), faulty.join("\n  "));
+    Err(TickError::Cards(format!("the queue is unchanged, {count} fault(s) in the cards:\n  {list}")))
+}
+
+/// Carries out what is to be done in this state, all or nothing.
+fn commands(
+    site: &Site,
+    decide: impl FnOnce(&State) -> Result<Vec<Command>, TickError>,
+) -> Result<Vec<Note>, TickError> {
     let held = || TickError::Held { path: site.layout.tick_lock() };
     let store = Store::lock_within(&site.layout, PATIENCE)?.ok_or_else(held)?;
     store.redo()?;
     let loaded = store.load()?;
     belongs_here(site, &loaded)?;
     let now = clock::now();
-    let step = operate(&loaded.state, &loaded.budget, command, now)?;
+    let step = operate_all(&loaded.state, &loaded.budget, decide(&loaded.state)?, now)?;
     let after = Loaded { state: step.state, budget: step.budget };
     store.commit(Some(&loaded), &after, &step.notes, now)?;
     if !step.notes.is_empty() {
@@ -115,15 +166,11 @@ pub fn add_stages(site: &Site, paths: &[PathBuf]) -> Result<(Vec<Note>, Vec<Lint
                 let path = linted.path.to_string_lossy().into_owned();
                 stages.push(queued(card, path, site.base_branch()?));
             }
-            _ => faulty.extend(linted.faults.0.iter().map(|fault| format!("{}: {fault}", linted.path.display()))),
+            _ => faulty.extend(faults_of(&linted)),
         }
         all.push(linted);
     }
-    if !faulty.is_empty() {
-        let count = faulty.len();
-        let list = faulty.join("\n  ");
-        return Err(TickError::Cards(format!("the queue is unchanged, {count} fault(s) in the cards:\n  {list}")));
-    }
+    refuse(&faulty)?;
     let notes = command(site, Command::AddStages(stages))?;
     Ok((notes, all))
 }

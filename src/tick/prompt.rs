@@ -7,7 +7,7 @@ use crate::core::exit::{ExitRecord, GateResult};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::Brief;
-use crate::core::state::{Life, Stage};
+use crate::core::state::{Life, Reason, Stage};
 use crate::core::template;
 use crate::core::verdict::Verdict;
 use crate::files::document;
@@ -78,7 +78,7 @@ fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
             "## What happened before\n\nThe checkout already holds the work of an earlier run; go on from it.\n",
         );
         for run in &resume.evidence {
-            text.push_str(&evidence_of(site, stage, run)?);
+            text.push_str(&evidence_of(site, run, resume.because.as_ref())?);
         }
     }
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {
@@ -88,7 +88,7 @@ fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
     Ok(text)
 }
 
-fn evidence_of(site: &Site, stage: &Stage, run: &RunId) -> Result<String, TickError> {
+fn evidence_of(site: &Site, run: &RunId, because: Option<&Reason>) -> Result<String, TickError> {
     let dir = site.layout.run(run);
     Ok(match run.role {
         Role::Gate => match exit_record(&dir)? {
@@ -101,13 +101,10 @@ fn evidence_of(site: &Site, stage: &Stage, run: &RunId) -> Result<String, TickEr
             }
             None => String::new(),
         },
+        // Our own checks refused the candidate; what they found stands in the state and nowhere else.
         Role::Worker => {
-            let reason = stage.history.iter().rev().find(|past| past.run == *run);
-            let outcome = reason.map(|past| format!("{:?}", past.outcome).to_lowercase()).unwrap_or_default();
-            format!(
-                "\n### The work of {run} was refused ({outcome})\n\nIts candidate did not pass our own checks: keep \
-                     to the deliverables and path claims of the card, change something, and embed no repository.\n"
-            )
+            let found = because.map(|reason| reason.detail.as_str()).unwrap_or_default();
+            format!("\n### The work of {run} was refused before any gate ran\n\n{}\n", bounded(found))
         }
     })
 }

@@ -7,13 +7,14 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::turn::Turn;
+use super::turn::{Turn, keep};
 use crate::core::budget::{Admission, Budget};
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::{Brief, Placed};
 use crate::core::policy::Policy;
 use crate::core::state::{
-    EndStatus, Flight, Gating, Life, NextRun, Pending, Reason, Reservation, Resume, Stage, Verifying, Work, Working,
+    Awaits, Candidate, EndStatus, Flight, Gating, Life, NextRun, Pending, Reason, Reservation, Resume, Stage,
+    Verifying, Work, Working,
 };
 
 /// Why a stage that could go on does not, right now.
@@ -166,7 +167,15 @@ fn put_off(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
 
 fn start_gate(turn: &mut Turn, stage: &mut Stage) {
     let Life::Gating(gating) = stage.life.clone() else { return };
-    let Some(Ok(brief)) = brief(turn, stage) else { return };
+    let brief = match brief(turn, stage) {
+        None => return,
+        Some(Ok(brief)) => brief,
+        // What was approved keeps its approval, but only gates can vouch for a merged tree: the worker goes on from it.
+        Some(Err(why)) => {
+            let reason = Reason::new("card-unusable", why);
+            return park(turn, stage, &gating.work, gating.candidate, Awaits::Nothing, reason);
+        }
+    };
     if put_off(gating.not_before, turn.now) {
         return;
     }
@@ -183,7 +192,13 @@ fn start_gate(turn: &mut Turn, stage: &mut Stage) {
 /// The seats of a panel are one dispatch: all that are to be asked, or none.
 fn start_seats(turn: &mut Turn, stage: &mut Stage) {
     let Life::Verifying(verifying) = stage.life.clone() else { return };
-    let Some(Ok(brief)) = brief(turn, stage) else { return };
+    let brief = match brief(turn, stage) {
+        None => return,
+        Some(Ok(brief)) => brief,
+        Some(Err(why)) => {
+            return park_seats(turn, stage, verifying, Reason::new("card-unusable", why));
+        }
+    };
     let open: Vec<usize> = (0..verifying.seats.len())
         .filter(|index| {
             let seat = &verifying.seats[*index];
@@ -199,7 +214,11 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
             return;
         };
         let same_family = placed.family == brief.worker.family && brief.card.same_family.is_none();
-        if paused(turn, placed) || same_family {
+        if same_family {
+            let reason = same_family_reason(placed);
+            return park_seats(turn, stage, verifying, reason);
+        }
+        if paused(turn, placed) {
             continue;
         }
         total.tokens += caps.tokens;
@@ -231,12 +250,8 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("card-unusable", why)),
     };
     if let Some(verifier) = brief.same_family() {
-        let detail = format!(
-            "worker and verifier {} are both of family {}; name another verifier or a `Same family:` rationale",
-            verifier.identity.name(),
-            verifier.family
-        );
-        return step_over(turn, stage, pending, Reason::new("same-family", detail));
+        let reason = same_family_reason(verifier);
+        return step_over(turn, stage, pending, reason);
     }
     if paused(turn, &brief.worker) {
         return;
@@ -275,6 +290,31 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         format!("{} ({}) on {} at {base_commit}", brief.worker.identity.name(), brief.worker.family, stage.base_branch);
     let work = Work { base_commit, started_at: turn.now };
     turn.moves(stage, Life::Working(Working { work, resume, flight }), Some(&run), "dispatched", detail);
+}
+
+fn same_family_reason(verifier: &Placed) -> Reason {
+    let detail = format!(
+        "worker and verifier {} are both of family {}; name another verifier or a `Same family:` rationale",
+        verifier.identity.name(),
+        verifier.family
+    );
+    Reason::new("same-family", detail)
+}
+
+/// Hands a panel that cannot be asked to a person, once none of its seats is in flight.
+fn park_seats(turn: &mut Turn, stage: &mut Stage, verifying: Verifying, reason: Reason) {
+    if verifying.seats.iter().all(|seat| seat.flight.is_none()) {
+        park(turn, stage, &verifying.work, verifying.candidate, Awaits::VerifierAnswer, reason);
+    }
+}
+
+/// Ends a stage under way that the manifest or its card no longer lets go on; the work is kept, and an answer takes it
+/// up again. Nothing in progress waits for a file to change: nobody would know.
+fn park(turn: &mut Turn, stage: &mut Stage, work: &Work, candidate: Candidate, awaits: Awaits, reason: Reason) {
+    let run = candidate.run.clone();
+    Turn::keep_work(stage, &candidate);
+    let kept = keep(work, candidate, awaits);
+    turn.end(stage, EndStatus::Blocked, reason, Some(kept), Some(&run));
 }
 
 /// Leaves a stage where it is, with its reason shown once; what does not depend on it goes on.

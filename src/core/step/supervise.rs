@@ -86,11 +86,11 @@ pub(super) fn end_stopped(turn: &mut Turn, stage: &mut Stage, why: Stopping, run
     match why {
         Stopping::Cancelled => {
             let reason = Reason::new("cancelled", "an operator cancelled it");
-            turn.end(stage, EndStatus::Failed, reason, None, Some(run));
+            turn.close(stage, EndStatus::Failed, reason, run);
         }
         Stopping::Skipped => {
             let reason = Reason::new("skipped", "an operator closed it");
-            turn.end(stage, EndStatus::Superseded, reason, None, Some(run));
+            turn.close(stage, EndStatus::Superseded, reason, run);
         }
         Stopping::OverTime => {
             let reason = Reason::new("timed-out", "it reached its wall-clock cap after its supervisor was gone");

@@ -174,6 +174,13 @@ impl<'a> Turn<'a> {
         });
     }
 
+    /// Ends a stage by a person's decision, which says nothing about how the machine is doing.
+    pub(super) fn close(&mut self, stage: &mut Stage, status: EndStatus, reason: Reason, run: &RunId) {
+        let (event, detail) = (reason.code.clone(), reason.detail.clone());
+        let over = Over { status, reason: Some(reason), at: self.now, commit: None, kept: None };
+        self.moves(stage, Life::Over(over), Some(run), &event, detail);
+    }
+
     /// Ends a stage.
     pub(super) fn end(
         &mut self,
