@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::files::home::Home;
+use crate::files::store::StoreError;
 use crate::runs;
 use crate::tick::{FailureKind, Site, TickError, meter_for};
 
@@ -50,10 +51,15 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("autometta: {error:#}");
-            let kind = error.downcast_ref::<TickError>().map(TickError::kind);
-            ExitCode::from(if kind == Some(FailureKind::Refused) { REFUSED } else { FAILED })
+            ExitCode::from(if is_refusal(&error) { REFUSED } else { FAILED })
         }
     }
+}
+
+/// Whether it was refused rather than tried in vain; commands that only read have the store's word for it.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<TickError>().is_some_and(|error| error.kind() == FailureKind::Refused)
+        || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Newer { .. }))
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {

@@ -42,6 +42,16 @@ pub enum TickError {
         /// The id of this place.
         expected: String,
     },
+    /// One of our own files was damaged, and nothing proves what it held. Said in the log where it was found first.
+    #[error(
+        "{source}; nothing is decided before a person has looked: what was known last is on {reference} (`git show {reference}:state.yaml`, budget.json and ledger.jsonl likewise); put right what is wrong, then run `autometta resume`"
+    )]
+    Damaged {
+        /// The damage.
+        source: StoreError,
+        /// Where the snapshots are.
+        reference: &'static str,
+    },
     /// Processes of the shell implementation are alive.
     #[error("{path} is of version 1 and its processes still run: {processes}; it is carried over once they have ended")]
     StillRunning {
