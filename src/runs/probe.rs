@@ -82,6 +82,18 @@ pub struct LostRun {
     pub provider: ProviderReport,
 }
 
+/// Whether the run whose directory this is a copy of lives: its supervisor is alive and does not hold this lock.
+///
+/// What is written in such a copy about processes is about those of the original.
+pub fn lives_elsewhere(run_dir: &Path) -> Result<bool, RunError> {
+    let dir = RunDir::new(run_dir)?;
+    if lock::is_held(&dir.lock())? || dir.exit_file().exists() {
+        return Ok(false);
+    }
+    let started = dir.started()?;
+    Ok(started.is_some() && supervisor_state(started.as_ref()) == SupervisorState::Alive)
+}
+
 /// Looks at the run of a directory. Never changes anything.
 pub fn probe(run_dir: &Path, meter_for: &MeterFor<'_>) -> Sighting {
     RunDir::new(run_dir)
