@@ -254,7 +254,7 @@ impl Store {
                 Ok(None) => {}
                 // Whatever it is that cannot be read as a file stands in the way of the one that is written next.
                 Err(DocumentError::NotAFile { .. } | DocumentError::TooLarge { .. }) => {
-                    atomic::move_aside(&path, name)?
+                    atomic::move_aside(&path, name)?;
                 }
                 Err(error) => return Err(error.into()),
             }

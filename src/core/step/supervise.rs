@@ -61,7 +61,7 @@ pub(super) fn look(turn: &mut Turn, stage: &StageId, flight: &mut Flight) -> Loo
             // Nobody asked for this end but us, in the supervisor's place; that it left no record is not the work's fault.
             if flight.stopping == Some(Stopping::OverTime) {
                 flight.stopping = None;
-                lost.detail = "its supervisor was gone, and it was stopped at its wall-clock cap".to_owned();
+                lost.detail = String::from("its supervisor was gone, and it was stopped at its wall-clock cap");
             }
             Look::Lost(lost)
         }
