@@ -51,13 +51,15 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("autometta: {error:#}");
-            let kind = match error.downcast::<StoreError>() {
-                Ok(store) => Some(TickError::from(store).kind()),
-                Err(error) => error.downcast_ref::<TickError>().map(TickError::kind),
-            };
-            ExitCode::from(if kind == Some(FailureKind::Refused) { REFUSED } else { FAILED })
+            ExitCode::from(if is_refusal(&error) { REFUSED } else { FAILED })
         }
     }
+}
+
+/// Whether it was refused rather than tried in vain; commands that only read have the store's word for it.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<TickError>().is_some_and(|error| error.kind() == FailureKind::Refused)
+        || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Newer { .. }))
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {

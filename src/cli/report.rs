@@ -1,7 +1,7 @@
 //! `log`: the ledger in words.
 
 use crate::files::ledger;
-use crate::tick::clock;
+use crate::tick::{clock, snapshot};
 
 use super::args::LogArgs;
 use super::{DONE, FAILED, Place, output};
@@ -10,7 +10,8 @@ pub fn log(at: &Place, args: &LogArgs) -> anyhow::Result<u8> {
     let site = at.site()?;
     let path = site.layout.ledger();
     if args.verify {
-        return match ledger::walk(&path, drop) {
+        let sealed = snapshot::sealed(&site.repo(None)?)?;
+        return match ledger::verify(&path, sealed.as_ref()) {
             Ok(head) => {
                 output::print(&format!("{}: {} lines, each follows from the one before\n", path.display(), head.seq))?;
                 Ok(DONE)

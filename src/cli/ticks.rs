@@ -23,7 +23,7 @@ pub fn tick(at: &Place, args: &TickArgs) -> anyhow::Result<u8> {
     }
     if at.repo.is_some() {
         let site = at.site().inspect_err(|error| error!("{error:#}"))?;
-        let report = tick::fire(&site).inspect_err(|error| error!(repo = %site.root.display(), "{error}"))?;
+        let report = tick::fire(&site).inspect_err(|error| log_failure(&site.root.display().to_string(), error))?;
         let code = if report.halted.is_empty() { DONE } else { HALTED };
         print(&[Entry { repo: site.root.display().to_string(), report: Some(report), error: None }], args.json)?;
         return Ok(code);
@@ -52,7 +52,7 @@ pub fn tick(at: &Place, args: &TickArgs) -> anyhow::Result<u8> {
                 entries.push(Entry { repo: name, report: Some(report), error: None });
             }
             Err(error) => {
-                error!(repo = name, "{error}");
+                log_failure(&name, &error);
                 code = FAILED;
                 entries.push(Entry { repo: name, report: None, error: Some(error.to_string()) });
             }
@@ -60,6 +60,13 @@ pub fn tick(at: &Place, args: &TickArgs) -> anyhow::Result<u8> {
     }
     print(&entries, args.json)?;
     Ok(code)
+}
+
+/// What a tick could not do goes into the log, unless the tick has put it there itself.
+fn log_failure(repo: &str, error: &TickError) {
+    if !matches!(error, TickError::Damaged { .. }) {
+        error!(repo, "{error}");
+    }
 }
 
 fn print(entries: &[Entry], json: bool) -> anyhow::Result<()> {

@@ -34,6 +34,9 @@ pub struct StateDoc {
     pub last_tick_at: Option<DateTime<Utc>>,
     /// The stages in the order in which they were queued.
     pub stages: Vec<StageDoc>,
+    /// How many stages there are. It stands last and must, so that a file that was cut short between two stages does
+    /// not read as a whole one with fewer.
+    pub stage_count: usize,
 }
 
 /// A stage's status.
@@ -211,6 +214,7 @@ impl From<&State> for StateDoc {
             tick_count: state.tick_count,
             last_tick_at: state.last_tick_at,
             stages: state.stages.iter().map(StageDoc::from).collect(),
+            stage_count: state.stages.len(),
         }
     }
 }
@@ -335,6 +339,10 @@ impl StateDoc {
         let mut faults = Faults::default();
         if self.version != STATE_VERSION {
             faults.add(None, "/version", format!("{} is not {STATE_VERSION}", self.version));
+        }
+        if self.stage_count != self.stages.len() {
+            let detail = format!("{} is not the number of stages here, {}", self.stage_count, self.stages.len());
+            faults.add(None, "/stage_count", detail);
         }
         let mut stages: Vec<Stage> = Vec::with_capacity(self.stages.len());
         for (index, doc) in self.stages.into_iter().enumerate() {

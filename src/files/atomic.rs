@@ -122,6 +122,11 @@ pub fn link(path: &Path, target: &Path) -> Result<(), WriteError> {
     })
 }
 
+/// Moves whatever is at `path` to `aside`, which must be on the same file system, and syncs.
+pub fn move_aside(path: &Path, aside: &Path) -> Result<(), WriteError> {
+    fs::rename(path, aside).and_then(|()| settle(aside, Durability::Durable)).map_err(at("move aside", path))
+}
+
 /// Removes the file `path`; one that is not there is as good as removed.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
     match fs::remove_file(path) {

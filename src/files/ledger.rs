@@ -165,6 +165,26 @@ pub fn since(path: &Path, head: &Head) -> Result<Vec<Line>, LedgerError> {
     Ok(lines)
 }
 
+/// Walks the whole ledger and sees to it that it still holds the line that it ended with once. The chain of hashes
+/// alone cannot tell that lines are missing at the end, or that everything from some line on was written anew.
+pub fn verify(path: &Path, sealed: Option<&Head>) -> Result<Head, LedgerError> {
+    let mut found = None;
+    let head = walk(path, |line| {
+        if sealed.is_some_and(|sealed| line.seq == sealed.seq + 1) {
+            found = Some(line.prev);
+        }
+    })?;
+    let Some(sealed) = sealed else { return Ok(head) };
+    let broken = |seq, why: &str| LedgerError::Broken { path: path.to_owned(), seq, why: why.to_owned() };
+    if head.seq < sealed.seq {
+        return Err(broken(head.seq, &format!("it is the last, and there were {} lines once", sealed.seq)));
+    }
+    if found.as_ref().unwrap_or(&head.sha256) != &sealed.sha256 {
+        return Err(broken(sealed.seq, "it is not the one that the newest snapshot was taken after"));
+    }
+    Ok(head)
+}
+
 /// Walks the whole ledger, one line in memory at a time.
 pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };

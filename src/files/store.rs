@@ -31,13 +31,15 @@ pub enum StoreError {
     NotInitialised(PathBuf),
     /// A newer program wrote it.
     #[error(
-        "{path} has version {version}, and this autometta reads up to {STATE_VERSION}; nothing was touched, update autometta"
+        "{path} has version {version}, and this autometta reads up to {known}; nothing was touched, update autometta"
     )]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its version.
         version: u64,
+        /// The newest version that this program reads.
+        known: u32,
     },
     /// An older program wrote it.
     #[error("{path} has version 1; `autometta init` carries it over")]
@@ -83,6 +85,14 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether one of our own files does not hold what we wrote into it. No later tick can mend that by itself, unlike
+    /// a disk that is full or a permission that is missing.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Transaction { .. } | Self::Ledger(LedgerError::Broken { .. }))
+    }
+}
+
 /// What was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -91,6 +101,11 @@ pub struct Loaded {
     /// The budget.
     pub budget: Budget,
 }
+
+/// The version of `.txn.json`.
+const TRANSACTION_VERSION: u32 = 1;
+/// The version of `budget.json`.
+const BUDGET_VERSION: u32 = 2;
 
 /// `.txn.json`: what is to stand in the files.
 #[derive(Debug, Serialize, Deserialize)]
@@ -173,9 +188,11 @@ impl Store {
         }
     }
 
-    /// Reads state and budget. Call `redo` first.
+    /// Reads state and budget, and sees to it that the ledger has an end to go on from. Call `redo` first.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        load_from(&self.layout, None, None)
+        let loaded = load_from(&self.layout, None, None)?;
+        ledger::head(&self.layout.ledger())?;
+        Ok(loaded)
     }
 
     /// Commits a new state and budget with the notes that led there. `before` is what was loaded: what has not changed
@@ -207,7 +224,7 @@ impl Store {
             return Ok(());
         }
         let ledger_offset = head.map_or(0, |head| head.length);
-        let txn = Transaction { version: 1, state, budget, ledger_offset, ledger_lines };
+        let txn = Transaction { version: TRANSACTION_VERSION, state, budget, ledger_offset, ledger_lines };
         let bytes = serde_json::to_vec(&txn).map_err(encode)?;
         atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
         self.apply(&txn)
@@ -227,12 +244,19 @@ impl Store {
 
     /// Keeps the files that could not be read beside the ones that replace them.
     pub fn keep_damaged(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let stamp = now.format("%Y%m%dT%H%M%SZ");
+        let stamp = now.format("%Y%m%dT%H%M%S%3fZ");
         for path in [self.layout.state_yaml(), self.layout.budget_json()] {
-            if let Some(bytes) = document::read(&path)? {
-                let mut name = path.clone().into_os_string();
-                name.push(format!(".damaged-{stamp}"));
-                atomic::write(Path::new(&name), &bytes, Durability::Durable)?;
+            let mut name = path.clone().into_os_string();
+            name.push(format!(".damaged-{stamp}"));
+            let name = Path::new(&name);
+            match document::read(&path) {
+                Ok(Some(bytes)) => atomic::write(name, &bytes, Durability::Durable)?,
+                Ok(None) => {}
+                // Whatever it is that cannot be read as a file stands in the way of the one that is written next.
+                Err(DocumentError::NotAFile { .. } | DocumentError::TooLarge { .. }) => {
+                    atomic::move_aside(&path, name)?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -257,11 +281,28 @@ fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
     let path = layout.txn();
     let Some(bytes) = document::read(&path)? else { return Ok(None) };
     let refuse = |why: String| StoreError::Transaction { path: path.clone(), why };
-    let txn: Transaction = serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
-    if txn.version != 1 {
-        return Err(refuse(format!("its version is {}, and this autometta reads version 1", txn.version)));
+    match serde_json::from_slice::<Transaction>(&bytes) {
+        Ok(txn) if txn.version == TRANSACTION_VERSION => Ok(Some(txn)),
+        other => match version_of(&bytes) {
+            Some(version) if version > u64::from(TRANSACTION_VERSION) => {
+                Err(StoreError::Newer { path: path.clone(), version, known: TRANSACTION_VERSION })
+            }
+            _ => Err(refuse(
+                other.map_or_else(|error| error.to_string(), |txn| format!("its version is {}", txn.version)),
+            )),
+        },
     }
-    Ok(Some(txn))
+}
+
+/// Reads one of the files that hold what is known; none where it does not exist. Something that is no file of ours,
+/// such as a directory in its place, is damage.
+fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    document::read(path).map_err(|error| match error {
+        DocumentError::NotAFile { .. } | DocumentError::TooLarge { .. } => {
+            StoreError::Corrupt { path: path.to_owned(), faults: Faults::one(None, "", error.to_string()) }
+        }
+        other => other.into(),
+    })
 }
 
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
@@ -319,7 +360,7 @@ pub fn decode_state(path: &Path, bytes: &[u8]) -> Result<State, StoreError> {
     match version_of(bytes) {
         Some(1) => Err(StoreError::VersionOne { path: path.to_owned() }),
         Some(version) if version > u64::from(STATE_VERSION) => {
-            Err(StoreError::Newer { path: path.to_owned(), version })
+            Err(StoreError::Newer { path: path.to_owned(), version, known: STATE_VERSION })
         }
         _ => Err(StoreError::Corrupt { path: path.to_owned(), faults }),
     }
@@ -338,7 +379,7 @@ fn load_from(layout: &Layout, state: Option<Vec<u8>>, budget: Option<Vec<u8>>) -
     let path = layout.state_yaml();
     let bytes = match state {
         Some(bytes) => bytes,
-        None => match document::read(&path)? {
+        None => match read_own(&path)? {
             Some(bytes) => bytes,
             None if layout.ledger().exists() || layout.budget_json().exists() => {
                 let faults = Faults::one(None, "", "it is gone, though this repository has a history");
@@ -356,7 +397,7 @@ fn load_budget(layout: &Layout, bytes: Option<Vec<u8>>) -> Result<Budget, StoreE
     let path = layout.budget_json();
     let bytes = match bytes {
         Some(bytes) => bytes,
-        None => match document::read(&path)? {
+        None => match read_own(&path)? {
             Some(bytes) => bytes,
             None => {
                 let faults = Faults::one(None, "", "it is gone; without it no spend is known");
@@ -370,7 +411,9 @@ fn load_budget(layout: &Layout, bytes: Option<Vec<u8>>) -> Result<Budget, StoreE
 /// Reads a budget from bytes.
 pub fn decode_budget(path: &Path, bytes: &[u8]) -> Result<Budget, StoreError> {
     document::from_json::<Budget>(bytes).map_err(|faults| match version_of(bytes) {
-        Some(version) if version > 2 => StoreError::Newer { path: path.to_owned(), version },
+        Some(version) if version > u64::from(BUDGET_VERSION) => {
+            StoreError::Newer { path: path.to_owned(), version, known: BUDGET_VERSION }
+        }
         _ => StoreError::Corrupt { path: path.to_owned(), faults },
     })
 }

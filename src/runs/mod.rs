@@ -32,6 +32,6 @@ pub use dir::RunDir;
 pub use error::RunError;
 pub use launch::{Launched, launch};
 pub use meter::{MeterFor, MeterResult, NoMeter, StreamMeter};
-pub use probe::{LostRun, Pulse, Sighting, SupervisorState, probe};
+pub use probe::{LostRun, Pulse, Sighting, SupervisorState, lives_elsewhere, probe};
 pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
 pub use supervise::supervise;

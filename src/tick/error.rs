@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::core::ids::RunId;
 use crate::core::operate::Refused;
 use crate::files::atomic::WriteError;
 use crate::files::document::{DocumentError, LayerFaults};
@@ -41,6 +42,24 @@ pub enum TickError {
         found: String,
         /// The id of this place.
         expected: String,
+    },
+    /// One of our own files was damaged, and nothing proves what it held. Said in the log where it was found first.
+    #[error(
+        "{source}; nothing is decided before a person has looked: what was known last is on {reference} (`git show {reference}:state.yaml`, budget.json and ledger.jsonl likewise); put right what is wrong, then run `autometta resume`"
+    )]
+    Damaged {
+        /// The damage.
+        source: StoreError,
+        /// Where the snapshots are.
+        reference: &'static str,
+    },
+    /// The state is a copy, and the place that it was copied from is at work.
+    #[error("{path} is a copy, and {run} lives where it was copied from; adopt it once that run has ended")]
+    AtWorkElsewhere {
+        /// The state directory.
+        path: PathBuf,
+        /// The run.
+        run: RunId,
     },
     /// Processes of the shell implementation are alive.
     #[error("{path} is of version 1 and its processes still run: {processes}; it is carried over once they have ended")]
@@ -107,6 +126,7 @@ impl TickError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Foreign { .. }
+            | Self::AtWorkElsewhere { .. }
             | Self::StillRunning { .. }
             | Self::Held { .. }
             | Self::Cards(_)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
@@ -57,12 +58,9 @@ pub fn fire(site: &Site) -> Result<Report, TickError> {
 
 fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError> {
     store.forget_marks()?;
-    if store.redo()? {
-        info!(repo = %site.root.display(), "finished what a tick before had decided");
-    }
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
-    let mut loaded = load(site, store, &repo)?;
+    let mut loaded = load(site, store, &repo, report)?;
     let before = heartbeat::read(site);
     let mut idle = before.as_ref().map_or(0, |before| before.idle_ticks);
     // What a killed tick left of a landing in the operator's checkout is put right before anything else.
@@ -113,31 +111,49 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and
 /// latches a halt otherwise. It is never replaced by an empty one.
-fn load(site: &Site, store: &Store, repo: &Repo) -> Result<Loaded, TickError> {
+fn load(site: &Site, store: &Store, repo: &Repo, report: &mut Report) -> Result<Loaded, TickError> {
     let now = clock::now();
-    let loaded = match store.load() {
+    let read = store.redo().and_then(|redone| {
+        if redone {
+            info!(repo = %site.root.display(), "finished what a tick before had decided");
+        }
+        store.load()
+    });
+    let loaded = match read {
         Err(StoreError::VersionOne { .. }) => carry::carry_over(site, store, now)?,
-        Err(corrupt @ StoreError::Corrupt { .. }) => match snapshot::restore(site, repo, store, now) {
-            Ok(Some(what)) => {
-                warn!(repo = %site.root.display(), "{corrupt}; {what}");
-                store.load()?
+        Err(damage) if damage.is_damage() => match restore(site, repo, store, &damage, now) {
+            Some((loaded, note)) => {
+                warn!(repo = %site.root.display(), "{damage}; {}", note.detail);
+                report.notes.push(note);
+                loaded
             }
-            Ok(None) | Err(_) => {
-                let detail = format!(
-                    "{corrupt}; the newest copy is {}, which the ledger does not prove to be current: compare the two, \
-                     put the right one in place, then `autometta resume`",
-                    snapshot::REF
-                );
-                if store.halt_corrupt(&detail, now).unwrap_or(false) {
-                    error!(repo = %site.root.display(), reason = HaltReason::StateCorrupt.as_str(), "{detail}");
-                }
-                return Err(corrupt.into());
-            }
+            None => return Err(halt(site, store, damage, now)),
         },
         other => other?,
     };
     belongs_here(site, &loaded)?;
     Ok(loaded)
+}
+
+/// Brings state and budget back; none where that cannot be done, or where what is damaged is something else.
+fn restore(site: &Site, repo: &Repo, store: &Store, damage: &StoreError, now: DateTime<Utc>) -> Option<(Loaded, Note)> {
+    if !matches!(damage, StoreError::Corrupt { .. }) {
+        return None;
+    }
+    snapshot::restore(site, repo, store, now).unwrap_or_else(|error| {
+        warn!(repo = %site.root.display(), "not restored: {error}");
+        None
+    })
+}
+
+/// Latches the halt for damage that a person has to look at, and says it in the log once.
+fn halt(site: &Site, store: &Store, source: StoreError, now: DateTime<Utc>) -> TickError {
+    let error = TickError::Damaged { source, reference: snapshot::REF };
+    // Where the budget is what is damaged there is nowhere to remember that it was said.
+    if store.halt_corrupt(&error.to_string(), now).unwrap_or(true) {
+        error!(repo = %site.root.display(), reason = HaltReason::StateCorrupt.as_str(), "{error}");
+    }
+    error
 }
 
 /// Refuses a state that was copied from another place or machine.

@@ -12,6 +12,7 @@ use crate::files::document;
 use crate::files::home::Home;
 use crate::files::store::{Loaded, Store, StoreError};
 use crate::git::{Git, Location, Repo};
+use crate::runs;
 
 use super::error::TickError;
 use super::site::{LOCAL_MANIFEST, MANIFEST, Site, find_root, read_manifest};
@@ -145,6 +146,14 @@ fn make_state(site: &Site, store: &Store, adopt: Adopt, done: &mut Done) -> Resu
     match store.load() {
         Ok(loaded) if loaded.state.repo_id == site.repo_id => Ok(()),
         Ok(loaded) if adopt == Adopt::Yes => {
+            // To an adopted copy they would look lost, and what is lost is made sure to be dead.
+            for (_, flight) in loaded.state.flights() {
+                let dir = site.layout.run(&flight.run);
+                if dir.exists() && runs::lives_elsewhere(&dir)? {
+                    let (path, run) = (site.layout.dir().to_owned(), flight.run.clone());
+                    return Err(TickError::AtWorkElsewhere { path, run });
+                }
+            }
             let state = State { repo_id: site.repo_id.clone(), ..loaded.state.clone() };
             let detail = format!("from {} to {}", loaded.state.repo_id, site.repo_id);
             let after = Loaded { state, budget: loaded.budget.clone() };

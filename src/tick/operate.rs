@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
@@ -86,8 +88,10 @@ fn commands(
     let after = Loaded { state: step.state, budget: step.budget };
     store.commit(Some(&loaded), &after, &step.notes, now)?;
     if !step.notes.is_empty() {
-        let repo = site.repo(store.lock().file().try_clone().ok())?;
-        snapshot::write(site, &repo, &after, now)?;
+        // The command has been carried out, whether or not there is a copy of what it came to.
+        site.repo(store.lock().file().try_clone().ok())
+            .and_then(|repo| snapshot::write(site, &repo, &after, now))
+            .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
     }
     Ok(step.notes)
 }

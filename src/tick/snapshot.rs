@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::core::state_doc::StateDoc;
+use crate::core::step::Note;
 use crate::files::document;
 use crate::files::ledger::{self, Head};
 use crate::files::store::{self, Loaded, Store, StoreError};
@@ -53,14 +54,24 @@ pub fn write(site: &Site, repo: &Repo, loaded: &Loaded, now: DateTime<Utc>) -> R
     Ok(())
 }
 
-/// Brings state and budget back from the newest snapshot, where the ledger proves that nothing happened since. Says
-/// what it did; none where it cannot be proved.
-pub fn restore(site: &Site, repo: &Repo, store: &Store, now: DateTime<Utc>) -> Result<Option<String>, TickError> {
+/// Where the ledger ended when the newest snapshot was taken; none where there is no snapshot.
+pub fn sealed(repo: &Repo) -> Result<Option<Head>, TickError> {
+    let bytes = repo.read_snapshot(&RefName::new(REF)?, "seal.json")?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice::<Seal>(&bytes).ok()).map(|seal| seal.ledger))
+}
+
+/// Brings state and budget back from the newest snapshot, where the ledger proves that nothing happened since. Gives
+/// them with the note of it; none where it cannot be proved.
+pub fn restore(
+    site: &Site,
+    repo: &Repo,
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<Option<(Loaded, Note)>, TickError> {
     let name = RefName::new(REF)?;
-    let Some(seal) = repo.read_snapshot(&name, "seal.json")? else { return Ok(None) };
-    let Ok(seal) = serde_json::from_slice::<Seal>(&seal) else { return Ok(None) };
+    let Some(sealed) = sealed(repo)? else { return Ok(None) };
     let Ok(head) = store::ledger_head(&site.layout) else { return Ok(None) };
-    if head != seal.ledger {
+    if head != sealed {
         return Ok(None);
     }
     let (Some(state), Some(budget)) =
@@ -74,7 +85,7 @@ pub fn restore(site: &Site, repo: &Repo, store: &Store, now: DateTime<Utc>) -> R
     }
     let budget = store::decode_budget(&site.layout.budget_json(), &budget)?;
     store.keep_damaged(now)?;
-    let note = crate::core::step::Note {
+    let note = Note {
         stage: None,
         run: None,
         event: "restored".to_owned(),
@@ -82,7 +93,9 @@ pub fn restore(site: &Site, repo: &Repo, store: &Store, now: DateTime<Utc>) -> R
         to: None,
         detail: format!("state and budget from {REF}, which the ledger proves to be current"),
     };
-    let detail = note.detail.clone();
-    store.commit(None, &Loaded { state, budget }, &[note], now)?;
-    Ok(Some(detail))
+    let loaded = Loaded { state, budget };
+    store.commit(None, &loaded, std::slice::from_ref(&note), now)?;
+    // The ledger has moved on: without a new snapshot, further damage could not be mended.
+    write(site, repo, &loaded, now)?;
+    Ok(Some((loaded, note)))
 }
