@@ -218,6 +218,8 @@ fn scenario_14_a_verdict_that_does_not_pass_every_criterion_once_is_no_pass() {
             none,
         ),
         ("only in its output", format!("{}; cat .autometta/outbox/verdict.json; rm .autometta/outbox/*", says(&[pass(1), pass(2)])), none),
+        ("it is killed after its word", format!("{}\nkill -9 $$", says(&[pass(1), pass(2)])), none),
+        ("it fails after its word", format!("{}\nexit 1", says(&[pass(1), pass(2)])), none),
         ("it crashes before a word", "kill -9 $$".to_owned(), none),
     ];
     for (name, verifier, (status, code)) in cases {
@@ -246,20 +248,25 @@ fn scenario_15_a_verdict_of_another_stage_counts_for_nothing() {
 #[test]
 fn scenario_15_verdicts_that_a_worker_leaves_behind_count_for_nothing() {
     let pass = verdict("01-work", "PASS", &[criterion(1, "PASS")]);
-    // In its own outbox, where they are published, and where the verifier's worktree will be.
-    let worker = format!(
-        "echo work >a.txt\n{}\nstate=$T/../repo/state\nfor folder in \"$state/verifiers\" \
-         \"$T/../repo.autometta/01-work.1.verifier/.autometta/outbox\"; do\n  mkdir -p \"$folder\"\n  \
-         cp .autometta/outbox/verdict.json \"$folder/verdict.json\"\n  cp .autometta/outbox/verdict.json \
-         \"$folder/01-work.json\"\ndone\n{HAND_IN}",
-        returning(&pass)
-    );
-    let night = once(&worker, SAY_NOTHING);
-    night.queue("01-work");
-    // A worktree's place that something else has taken is for a person to clear: it is neither used nor removed.
-    let stage = night.tick_until_that("01-work", |stage| stage["status"] != "in_progress" && stage["attempt"] == 1);
-    assert_eq!(stage["status"], "stalled", "{stage:#}");
-    nothing_landed(&night, "forged by the worker");
+    let cases = [
+        ("in its own outbox", ".autometta/outbox", true),
+        ("where verdicts are published", "$T/../repo/state/verifiers", true),
+        // A worktree's place that is taken is for a person to clear: what is there is neither used nor removed.
+        ("where the verifier's worktree will be", "$T/../repo.autometta/01-work.1.verifier/.autometta/outbox", false),
+    ];
+    for (name, folder, asked) in cases {
+        let lines = format!(
+            "folder=\"{folder}\"\nmkdir -p \"$folder\"\n{}\nfor name in verdict 01-work; do cp .autometta/outbox/verdict.json \
+             \"$folder/$name.json\" || :; done",
+            returning(&pass)
+        );
+        let night = once(&format!("echo work >a.txt\n{lines}\n{HAND_IN}"), SAY_NOTHING);
+        night.queue("01-work");
+        let stage = night.tick_until("01-work", "stalled");
+        assert_eq!(reason(&stage).0, "verdict-missing", "{name}: {stage:#}");
+        assert_eq!(night.t().join("judged").exists(), asked, "{name}: whether the verifier was asked");
+        nothing_landed(&night, name);
+    }
 }
 
 #[test]
@@ -396,7 +403,7 @@ const ABUSES: &[Abuse] = &[
     ),
     abuse(
         "a sparse checkout",
-        "echo work >a.txt; git sparse-checkout set --no-cone /a.txt; echo back >tracked.txt",
+        "echo work >a.txt; git sparse-checkout set --no-cone /a.txt /.gitignore /README.md; echo back >tracked.txt",
         "work",
         "back",
     ),
@@ -415,7 +422,7 @@ const ABUSES: &[Abuse] = &[
          printf '#!/bin/sh\\ntouch \"%s/ran\"\\n' \"$T\" >\"$hooks/$hook\"; chmod +x \"$hooks/$hook\"; done\n\
          printf '#!/bin/sh\\ntouch \"%s/ran\"\\necho evil\\n' \"$T\" >\"$T/evil\"; chmod +x \"$T/evil\"\n\
          config=$(git rev-parse --git-common-dir)/config\n\
-         printf '[core]\\n\\tfsmonitor = %s/evil\\n\\tautocrlf = true\\n[filter \"evil\"]\\n\\tclean = %s/evil\\n\\tsmudge = %s/evil\\n\\trequired = true\\n' \"$T\" \"$T\" \"$T\" >>\"$config\"\n\
+         printf '[core]\\n\\tfsmonitor = %s/evil\\\n[filter \"evil\"]\\n\\tclean = %s/evil\\n\\tsmudge = %s/evil\\n\\trequired = true\\n' \"$T\" \"$T\" \"$T\" >>\"$config\"\n\
          echo work >a.txt; echo new >tracked.txt; rm -f \"$T/ran\"",
         "work",
         "new",
@@ -427,7 +434,7 @@ fn scenario_16_whatever_a_worker_does_to_git_the_candidate_is_what_its_files_hol
     for abuse in ABUSES {
         let name = abuse.name;
         let worker = format!("{COMMIT}{}\nmkdir -p .autometta/outbox\n{HAND_IN}", abuse.lines);
-        let night = Night::with(&worker, &format!("cat a.txt tracked.txt >\"$T/judged\"\n{SAY_PASS}"));
+        let night = once(&worker, &format!("cat a.txt tracked.txt >\"$T/judged\"\n{SAY_PASS}"));
         night.write("tracked.txt", "base\n");
         night.git(&["add", "tracked.txt"]);
         night.git(&["commit", "-qm", "Add a tracked file"]);
