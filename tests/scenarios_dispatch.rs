@@ -1,5 +1,11 @@
 //! Scenarios of dispatch, over the real binary with stub agents.
 
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests play the operator, and a broken test environment should fail loudly"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -34,6 +40,13 @@ fn queue_for(night: &Night, stage: &str, worker: &str) {
 
 fn halts(night: &Night) -> Vec<Value> {
     night.budget()["halt_reasons"].as_array().cloned().unwrap_or_default()
+}
+
+/// Three ticks more, none of which finds the lock held by the tick that the end of a run has started.
+fn stays_halted(night: &Night) {
+    for _ in 0..3 {
+        night.wait("a tick says that it is halted", || night.tick().status.code() == Some(4));
+    }
 }
 
 /// How often the ledger tells of an event.
@@ -103,8 +116,9 @@ fn scenario_02_a_card_that_is_edited_under_way_is_judged_as_the_worker_read_it()
     assert_eq!(night.read("t/verifiers-card"), before);
     let prompt = night.read("t/verifiers-prompt");
     assert!(prompt.contains("Do it.") && !prompt.contains("something else"), "{prompt}");
+    night.wait("the verdict is published", || night.repo.join("state/verifiers/01-work.json").exists());
     let verdict: Value = serde_json::from_str(&night.read("repo/state/verifiers/01-work.json")).expect("verdict");
-    let sum: String = Sha256::digest(before.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = Sha256::digest(before.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     assert_eq!(verdict["card_sha256"], sum, "{verdict:#}");
 }
 
@@ -158,7 +172,7 @@ fn scenario_05_odd_arguments_and_a_prompt_of_300_kilobytes_arrive_unchanged() {
     night.ok(&["init"]);
     night.card("01-work");
     // A card may have 256 KiB; the template of the repository adds the rest.
-    let lines = |from: u32| -> String { (from..from + 15_000).map(|line| format!("{line:09}\n")).collect() };
+    let lines = |from: u32| (from..from + 15_000).map(|line| format!("{line:09}\n")).collect::<Vec<_>>().concat();
     night.write("templates/autometta/worker.md", &format!("{{{{card}}}}\n{}", lines(15_000)));
     let card = night.read("repo/stage-cards/01-work.md").replace(WORKER, "Odd One <odd@local>");
     night.write("stage-cards/01-work.md", &card.replace("Do it.", &format!("Do it.\n{}", lines(0))));
@@ -174,10 +188,13 @@ fn scenario_05_odd_arguments_and_a_prompt_of_300_kilobytes_arrive_unchanged() {
     );
 }
 
+/// Makes what the agent's path then holds.
+type PrepareStub = dyn Fn(&Night, &Path);
+
 #[test]
 fn scenario_06_an_agent_that_cannot_be_started_halts_once_and_charges_nothing() {
     let works = format!("cat '{OUTPUT}/claude-success.jsonl'\necho work >a.txt\nset -- 01-work\n{HAND_IN}");
-    let cases: &[(&str, &dyn Fn(&Night, &Path), &str)] = &[
+    let cases: &[(&str, &PrepareStub, &str)] = &[
         ("missing", &|_, _| (), "cannot be found"),
         ("not executable", &|_, stub| fs::write(stub, "#!/bin/sh\nexit 0\n").expect("stub"), "not an executable file"),
         ("a folder", &|_, stub| fs::create_dir(stub).expect("folder"), "not an executable file"),
@@ -214,9 +231,7 @@ fn scenario_06_an_agent_that_cannot_be_started_halts_once_and_charges_nothing() 
             night.tick();
             night.budget()["halted"] == true
         });
-        for _ in 0..3 {
-            assert_eq!(night.tick().status.code(), Some(4), "{name}");
-        }
+        stays_halted(&night);
         let halts = halts(&night);
         assert_eq!(halts.len(), 1, "{name}: {halts:?}");
         assert_eq!(halts[0]["reason"], "dispatch-configuration-fault", "{name}");
@@ -238,6 +253,30 @@ fn scenario_06_an_agent_that_cannot_be_started_halts_once_and_charges_nothing() 
         let stage = night.tick_until("01-work", "completed");
         assert_eq!(stage["attempt"], 1, "{name}: {stage:#}");
     }
+}
+
+#[test]
+fn scenario_06_a_verifier_that_cannot_be_started_halts_once_and_the_work_is_not_done_again() {
+    let night = Night::with(&format!("echo \"$2\" >>\"$T/workers\"\necho work >a.txt\n{HAND_IN}"), SAY_PASS);
+    let stub = night.base().join("stubs/verifier");
+    fs::remove_file(&stub).expect("stub");
+    night.queue("01-work");
+    night.tick();
+    night.wait("it halts", || {
+        night.tick();
+        night.budget()["halted"] == true
+    });
+    stays_halted(&night);
+    let halts = halts(&night);
+    assert_eq!(halts.len(), 1, "{halts:?}");
+    assert_eq!(halts[0]["reason"], "dispatch-configuration-fault");
+    assert!(halts[0]["detail"].as_str().expect("detail").contains(&stub.display().to_string()), "{}", halts[0]);
+    assert_eq!(told(&night, "halted"), 1);
+    assert_eq!(night.stage("01-work")["phase"], "verifying");
+    night.stub("verifier", SAY_PASS);
+    night.ok(&["resume"]);
+    night.tick_until("01-work", "completed");
+    assert_eq!(night.read("t/workers"), "01-work.1.worker\n");
 }
 
 /// Writes the stub of the `claude` family with an interpreter of the test's choice.
