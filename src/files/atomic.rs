@@ -135,6 +135,26 @@ pub fn remove(path: &Path) -> Result<(), WriteError> {
     }
 }
 
+/// Renames whatever is at `path` to a free name beside it and gives that name; none where nothing is there.
+pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, WriteError> {
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    if !is_there(path) {
+        return Ok(None);
+    }
+    let mut number = 1_u32;
+    let aside = loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".found-{number}"));
+        let aside = PathBuf::from(name);
+        if !is_there(&aside) {
+            break aside;
+        }
+        number += 1;
+    };
+    fs::rename(path, &aside).and_then(|()| settle(path, Durability::Durable)).map_err(at("set aside", path))?;
+    Ok(Some(aside))
+}
+
 /// Removes what writers that died left in `dir`, and says how many files that were.
 ///
 /// Temp files of living processes are kept: a supervisor may be in the middle of a write. A dead writer whose

@@ -1,16 +1,21 @@
 //! One tick of one repository: lock, redo, load, observe, step, commit, perform, snapshot, unlock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
 use crate::core::budget::HaltReason;
+use crate::core::ids::RunId;
 use crate::core::observation::Observation;
+use crate::core::run::StopReason;
+use crate::core::state::State;
 use crate::core::step::{Note, Step, step};
 use crate::files::store::{Loaded, Store, StoreError};
+use crate::files::{atomic, lock};
 use crate::git::Repo;
+use crate::runs::{self, RunError};
 
 use super::error::TickError;
 use super::heartbeat;
@@ -81,6 +86,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
             budget.idle_ticks_used += idle;
             idle = 0;
             let next = Loaded { state, budget };
+            make_room(site, &loaded.state, &next.state)?;
             store.commit(Some(&loaded), &next, &notes, now)?;
             loaded = next;
         }
@@ -107,6 +113,27 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
     heartbeat::write(site, &loaded.state, &seen, before.as_ref(), idle, clock::now())
+}
+
+/// Sets aside what stands where a run that is about to be dispatched will have its directory.
+///
+/// A run's record counts because nobody else writes in its directory. What is there before the run has been decided
+/// on is not its own: an agent planted it, or it is left over from a state that is gone. Once the dispatch is
+/// committed, the directory is the run's.
+fn make_room(site: &Site, before: &State, after: &State) -> Result<(), TickError> {
+    let known: BTreeSet<&RunId> = before.flights().map(|(_, flight)| &flight.run).collect();
+    for run in after.flights().map(|(_, flight)| &flight.run).filter(|run| !known.contains(run)) {
+        let dir = site.layout.run(run);
+        if dir.is_dir() && lock::is_held(&dir.join("run.lock")).map_err(RunError::from)? {
+            // A process that no state tells of would work beside the new one; it goes first.
+            runs::stop(&dir, StopReason::Obsolete)?;
+            return Err(RunError::StillRunning { path: dir }.into());
+        }
+        if let Some(aside) = atomic::set_aside(&dir)? {
+            warn!(%run, "its directory was there before it; what was in it is now in {}", aside.display());
+        }
+    }
+    Ok(())
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and

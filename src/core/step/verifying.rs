@@ -3,7 +3,7 @@
 use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started};
 use super::turn::{Turn, WorkFailure, add_chore, keep};
-use super::working::{how_it_ended, over_cap};
+use super::working::{crashed, how_it_ended, over_cap};
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::{Ended, Product, Returned};
@@ -300,10 +300,11 @@ fn seat_ended(
             PutOff::Never(status, reason) => return Some((status, reason)),
         }
     }
-    // A verifier that did not end well has not finished looking, whatever it left behind.
+    // A verdict is the last word of a verifier that came to its end. One that was brought down may have written it
+    // beforehand, to be filled in.
     if let Returned::Usable(verdict) = verdict
         && record.ended_by == EndedBy::Exit
-        && record.exit == ProcessEnd::Code(0)
+        && !crashed(record)
     {
         settle(turn, stage, RunOutcome::Done);
         add_chore(stage, Chore::Publish { run: flight.run.clone() });
@@ -313,7 +314,7 @@ fn seat_ended(
     let why = match (over_cap(record), verdict) {
         (Some(cap), _) => cap.detail,
         (None, Returned::Unusable(why)) => why.clone(),
-        (None, Returned::Usable(_)) => format!("{}, so its verdict does not count", how_it_ended(record)),
+        (None, Returned::Usable(_)) => format!("{}, so the verdict that it left does not count", how_it_ended(record)),
         (None, Returned::Nothing) => format!("{} without a verdict", how_it_ended(record)),
     };
     let outcome = match record.exit {
