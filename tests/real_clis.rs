@@ -391,6 +391,22 @@ fn scenario_22_a_codex_verifier_that_is_killed_is_gone_with_its_children_and_is_
 }
 
 #[test]
+fn scenario_25_a_codex_worker_is_stopped_within_one_turn_of_its_token_cap() {
+    let stage = "01-work";
+    let turn = usage(20_000, 9_900, 0, 100);
+    let many = |scenario: Scenario, _| scenario.then(write_work(stage).using(turn).after(Duration::from_secs(1)));
+    let endless = (0..30).fold(Scenario::when(&to_work(stage)), many);
+    let server = ModelServer::start(vec![endless]);
+    let night = night(&server);
+    queue(&night, stage, GPT, CLAUDE, "", "## Budget\n- **Worker tokens:** 50,000\n");
+    begin(&night);
+    let stalled = await_status(&night, stage, "stalled");
+    assert_eq!(record(&night, "01-work.1.worker")["ended_by"], "token_cap", "{stalled:#}");
+    let used = stalled["tokens"].as_u64().expect("tokens");
+    assert!((50_000..50_000 + turn.total()).contains(&used), "{used}");
+}
+
+#[test]
 fn scenario_26_a_codex_worker_that_is_lost_with_its_supervisor_is_charged_its_reservation() {
     let stage = "01-work";
     let server = ModelServer::start(vec![
@@ -595,10 +611,11 @@ fn scenario_19_a_provider_that_hangs_is_cut_off_at_the_wall_clock_cap_and_the_ru
         });
         assert_eq!(night.git(&["show", &format!("wip/{stage}-attempt-1:{stage}.txt")]), format!("work by {run}"));
     }
-    // Claude streams its input and a placeholder of its output; Codex writes its figures beside its stream.
+    // Claude streams its input and a placeholder of its output; Codex writes its figures into its session file.
     let used = |stage: &str| night.stage(stage)["tokens"].as_u64().expect("tokens");
     assert!((1501..=1540).contains(&used(claude)), "{}", used(claude));
-    assert_eq!(used(codex), 50_000, "its reservation");
+    assert_eq!(used(codex), 1540);
+    assert_eq!(record(&night, "02-codex.1.worker")["usage"]["source"], "transcript");
     assert_eq!(night.budget()["tokens_spent"], json!(used(claude) + used(codex)));
 }
 

@@ -78,6 +78,19 @@ enum Stream {
     Plain,
 }
 
+/// A file that a CLI keeps of its session: `<home>/<root>/<year>/<month>/<day>/<anything><name_end>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFile {
+    /// The variable that names the CLI's home.
+    pub home_variable: &'static str,
+    /// The CLI's home below `$HOME` where that variable is not set.
+    pub default_home: &'static str,
+    /// The folder of all sessions below the CLI's home.
+    pub root: &'static str,
+    /// How the file's name ends.
+    pub name_end: String,
+}
+
 /// A refusal that stands at the moment.
 #[derive(Debug, Clone, PartialEq)]
 struct Standing {
@@ -127,6 +140,15 @@ impl Decoder {
             Stream::Claude(stream) => stream.feed(&record),
             Stream::Codex(stream) => stream.feed(&record),
             Stream::Plain => {}
+        }
+    }
+
+    /// The file in which the CLI tells what it uses before its output does; none for CLIs that stream it, and before
+    /// the session has a name.
+    pub fn session_file(&self) -> Option<SessionFile> {
+        match &self.stream {
+            Stream::Codex(stream) => stream.session_file(),
+            Stream::Claude(_) | Stream::Plain => None,
         }
     }
 
