@@ -180,7 +180,8 @@ fn checkout(night: &Night) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64)> {
             let kind = entry.metadata().expect("metadata");
             if path == night.repo.join(".git") || path == night.repo.join("state") {
                 continue;
-            } else if kind.is_dir() {
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else {
                 let bytes = fs::read(&path).expect("file");
@@ -222,32 +223,21 @@ fn scenario_27_two_families_judge_each_other_and_every_token_is_counted_once() {
     begin(&night);
     night.wait("both stages land by the supervisors' own pulses", || {
         let mut now = checkout(&night);
-        now.retain(|path, _| !path.ends_with(format!("{first}.txt")) && !path.ends_with(format!("{second}.txt")));
-        assert_eq!(now, before, "the operator's files");
-        await_status(&night, first, "completed");
-        await_status(&night, second, "completed");
-        true
+        now.retain(|path, _| before.contains_key(path));
+        assert!(now == before, "the operator's files changed while stages ran");
+        let status = night.status();
+        status["stages"].as_array().is_some_and(|stages| stages.iter().all(|stage| stage["status"] == "completed"))
     });
+    let mut landed: Vec<_> = checkout(&night).into_keys().collect();
+    landed.retain(|path| !before.contains_key(path));
+    assert_eq!(landed, [first, second].map(|stage| night.repo.join(format!("{stage}.txt"))));
 
     let escaped = fs::read_dir(outside.path()).expect("dir").count();
     assert_eq!(escaped, 0, "Codex works under its own sandbox");
     assert_eq!(night.git(&["symbolic-ref", "HEAD"]), "refs/heads/main");
     assert_eq!(night.git(&["rev-list", "--count", &format!("{base}..main")]), "2");
-    for (back, stage, worker, verifier) in [(1, first, CLAUDE, GPT), (0, second, GPT, CLAUDE)] {
-        let commit = format!("main~{back}");
-        let show = |format: &str| night.git(&["show", "-s", &format!("--format={format}"), &commit]);
-        assert_eq!(show("%an <%ae>"), worker);
-        assert_eq!(show("%cn <%ce>"), "Operator <operator@local>");
-        assert_eq!(show("%s"), format!("{stage}: Write {stage}.txt"));
-        assert_eq!(show("%(trailers:key=Co-Authored-By,valueonly)").trim(), verifier);
-        assert_eq!(show("%(trailers:key=Autometta-Stage,valueonly)").trim(), stage);
-        assert_eq!(show("%(trailers:key=Autometta-Run,valueonly)").trim(), format!("{stage}.1.worker"));
-        assert_eq!(show("%(trailers:key=Autometta-Worker,valueonly)").trim(), worker);
-        assert_eq!(show("%(trailers:key=Autometta-Verifier,valueonly)").trim(), verifier);
-        assert_eq!(show("%(trailers:key=Autometta-Tree,valueonly)").trim(), show("%T"));
-        assert_eq!(night.git(&["show", &format!("{commit}:{stage}.txt")]), format!("work by {stage}.1.worker"));
-        assert_eq!(night.read(format!("repo/{stage}.txt")), format!("work by {stage}.1.worker\n"));
-    }
+    assert_landed(&night, "main~1", first, CLAUDE, GPT);
+    assert_landed(&night, "main", second, GPT, CLAUDE);
     let status = night.git(&["status", "--short", "--untracked-files=no"]);
     assert_eq!(status.trim(), "M README.md", "the index holds what landed and nothing else");
 
@@ -259,44 +249,75 @@ fn scenario_27_two_families_judge_each_other_and_every_token_is_counted_once() {
         "{:#?}",
         server.answered()
     );
+    let mut cost = 0.0;
     for (run, api) in [
         (format!("{first}.1.worker"), Api::Anthropic),
         (format!("{first}.1.verifier"), Api::OpenAi),
         (format!("{second}.1.worker"), Api::OpenAi),
         (format!("{second}.1.verifier"), Api::Anthropic),
     ] {
-        let record: Value =
-            serde_json::from_str(&night.read(format!("repo/state/runs/{run}/exit.json"))).expect("record");
-        let own =
-            server.answered().into_iter().filter(|one| one.api == api && one.body.to_string().contains(&run_of(&run)));
-        let sum = own.fold(StepUsage::NONE, |sum, one| StepUsage {
-            input: sum.input + one.usage.input,
-            cached: sum.cached + one.usage.cached,
-            cache_write: sum.cache_write + one.usage.cache_write,
-            output: sum.output + one.usage.output,
-        });
-        let counted = |name: &str| record["usage"][name].as_u64().expect("count");
-        let known = StepUsage {
-            input: counted("input_tokens"),
-            cached: counted("cached_input_tokens"),
-            cache_write: counted("cache_write_tokens"),
-            output: counted("output_tokens"),
+        let sum = assert_usage(&night, &server, &run, api);
+        cost += match api {
+            Api::Anthropic => claude_cost(&night, &run),
+            // Codex names no price: its tokens are charged like those of its reservation.
+            Api::OpenAi => f64::from(u32::try_from(sum.total()).expect("few tokens")) * 5.0 / 1e6,
         };
-        assert_eq!(known, sum, "{run}");
-        assert!(sum.cached > 0 && sum.input > 0, "{run}");
-        let cost = record["usage"]["cost_usd"].as_f64();
-        assert_eq!(cost.is_some_and(|cost| cost > 0.0), api == Api::Anthropic, "{run}: {record:#}");
     }
-    let claude_cost: f64 = [format!("{first}.1.worker"), format!("{second}.1.verifier")]
-        .iter()
-        .map(|run| {
-            let output = night.read(format!("repo/state/runs/{run}/stdout.log"));
-            let result = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let result = result.filter(|record| record["type"] == "result").last().expect("result");
-            result["total_cost_usd"].as_f64().expect("cost")
-        })
-        .sum();
-    assert!(claude_cost > 0.0 && budget["cost_spent_usd"].as_f64().expect("cost") >= claude_cost, "{budget:#}");
+    let spent = budget["cost_spent_usd"].as_f64().expect("cost");
+    assert!((spent - cost).abs() < 1e-5, "{spent} instead of {cost}");
+}
+
+/// Looks at a landing commit of one stage.
+fn assert_landed(night: &Night, commit: &str, stage: &str, worker: &str, verifier: &str) {
+    let show = |format: &str| night.git(&["show", "-s", &format!("--format={format}"), commit]);
+    let trailer = |key: &str| show(&format!("%(trailers:key={key},valueonly)")).trim().to_owned();
+    assert_eq!(show("%an <%ae>"), worker);
+    assert_eq!(show("%cn <%ce>"), "Operator <operator@local>");
+    assert_eq!(show("%s"), format!("{stage}: Write {stage}.txt"));
+    assert_eq!(trailer("Co-Authored-By"), verifier);
+    assert_eq!(trailer("Autometta-Stage"), stage);
+    assert_eq!(trailer("Autometta-Run"), format!("{stage}.1.worker"));
+    assert_eq!(trailer("Autometta-Worker"), worker);
+    assert_eq!(trailer("Autometta-Verifier"), verifier);
+    assert_eq!(trailer("Autometta-Tree"), show("%T"));
+    assert_eq!(night.git(&["show", &format!("{commit}:{stage}.txt")]), format!("work by {stage}.1.worker"));
+    assert_eq!(night.read(format!("repo/{stage}.txt")), format!("work by {stage}.1.worker\n"));
+}
+
+/// Holds what a run's record says against what the server reported to it, and gives that.
+fn assert_usage(night: &Night, server: &ModelServer, run: &str, api: Api) -> StepUsage {
+    let record = record(night, run);
+    let asked = asked_by(server, run);
+    assert!(asked.iter().all(|one| one.api == api), "{run}");
+    let sum = asked.iter().fold(StepUsage::NONE, |sum, one| {
+        usage(
+            sum.input + one.usage.input,
+            sum.cached + one.usage.cached,
+            sum.cache_write + one.usage.cache_write,
+            sum.output + one.usage.output,
+        )
+    });
+    let counted = |name: &str| record["usage"][name].as_u64().expect("count");
+    let known = usage(
+        counted("input_tokens"),
+        counted("cached_input_tokens"),
+        counted("cache_write_tokens"),
+        counted("output_tokens"),
+    );
+    assert_eq!(known, sum, "{run}");
+    assert!(sum.cached > 0 && sum.input > 0, "{run}");
+    sum
+}
+
+/// What Claude Code itself says that a run cost.
+fn claude_cost(night: &Night, run: &str) -> f64 {
+    let output = night.read(format!("repo/state/runs/{run}/stdout.log"));
+    let records = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let result = records.filter(|record| record["type"] == "result").collect::<Vec<_>>().pop().expect("result");
+    let cost = result["total_cost_usd"].as_f64().expect("cost");
+    assert!(cost > 0.0, "{result:#}");
+    assert_eq!(record(night, run)["usage"]["cost_usd"].as_f64(), Some((cost * 1e6).round() / 1e6), "{run}");
+    cost
 }
 
 /// The record of a run that has ended.
@@ -388,6 +409,70 @@ fn scenario_22_a_codex_verifier_that_is_killed_is_gone_with_its_children_and_is_
     assert_eq!((outcomes(&landed), &landed["attempt"]), (pairs(&expected), &json!(1)));
     assert_eq!(record(&night, "01-work.1.verifier")["exit"], json!({"signal": 9}));
     assert_eq!(alive(&night, "01-work.1.verifier"), Vec::<String>::new());
+}
+
+#[test]
+fn scenario_22_a_claude_worker_that_is_killed_starts_again_without_waiting_for_the_timer() {
+    let stage = "01-work";
+    let server = ModelServer::start(vec![
+        Scenario::when(&run_of("01-work.1.worker.r1"))
+            .then(write_work(stage))
+            .then(hand_in(&pass(stage)))
+            .then(Step::say("Done.")),
+        Scenario::when(&to_work(stage))
+            .then(Step::run("echo unfinished >01-work.txt; (sleep 600 &)").using(usage(700, 300, 0, 9)))
+            .then(Step::hang(Duration::from_secs(600))),
+        approves(stage),
+    ]);
+    let night = night(&server);
+    queue(&night, stage, CLAUDE, GPT, "", "");
+    begin(&night);
+    night.wait("the worker hangs on its second request", || asked_by(&server, "01-work.1.worker").len() == 2);
+    kill_process_of(&night, "01-work.1.worker", "agent.json", "process");
+    let landed = await_status(&night, stage, "completed");
+    let expected = [("01-work.1.worker", "crashed"), ("01-work.1.worker.r1", "done"), ("01-work.1.verifier", "done")];
+    assert_eq!((outcomes(&landed), &landed["attempt"]), (pairs(&expected), &json!(1)));
+    assert_eq!(alive(&night, "01-work.1.worker"), Vec::<String>::new());
+    let used = landed["history"][0]["tokens"].as_u64().expect("tokens");
+    assert!((1001..=1009).contains(&used), "what its stream told: {used}");
+}
+
+#[test]
+fn scenario_33_a_usage_limit_of_codex_pauses_the_family_until_its_reset() {
+    let stage = "01-limited";
+    let reset = chrono::Utc::now().timestamp() + 10_800;
+    let message = "The usage limit has been reached";
+    let body =
+        json!({"error": {"type": "usage_limit_reached", "message": message, "plan_type": "pro", "resets_at": reset}});
+    let limit = Step::refuse(429, body)
+        .header("x-codex-primary-used-percent", "100.0")
+        .header("x-codex-primary-window-minutes", "300")
+        .header("x-codex-primary-reset-at", &reset.to_string());
+    let server = ModelServer::start(vec![Scenario::when(&to_work(stage)).then(limit)]);
+    let night = night(&server);
+    queue(&night, stage, GPT, CLAUDE, "", "");
+    begin(&night);
+    night.wait("Codex is paused", || night.budget()["pauses"].as_array().is_some_and(|pauses| !pauses.is_empty()));
+    let (limited, budget) = (night.stage(stage), night.budget());
+    let figures = (&limited["status"], &limited["attempt"], &limited["reason"]["code"]);
+    assert_eq!(figures, (&json!("pending"), &json!(1), &json!("limit")));
+    assert_eq!((&budget["pauses"][0]["family"], &budget["tokens_spent"]), (&json!("codex"), &json!(0)));
+    assert_eq!(pause_end(&budget).timestamp(), reset, "{budget:#}");
+}
+
+#[test]
+fn scenario_36_a_401_of_codex_halts_once_with_the_line() {
+    let stage = "01-work";
+    let body = json!({"error": {"message": "Incorrect API key provided", "type": "invalid_request_error", "code": "invalid_api_key"}});
+    let server = ModelServer::start(vec![Scenario::when(&to_work(stage)).then(Step::refuse(401, body))]);
+    let night = night(&server);
+    queue(&night, stage, GPT, CLAUDE, "", "");
+    begin(&night);
+    night.wait("the repository is halted", || night.budget()["halted"] == true);
+    let budget = night.budget();
+    let detail = budget["halt_reasons"][0]["detail"].as_str().expect("detail");
+    assert!(detail.contains("401") && detail.contains("Incorrect API key provided"), "{detail}");
+    assert_eq!((budget["halt_reasons"].as_array().map(Vec::len), &budget["tokens_spent"]), (Some(1), &json!(0)));
 }
 
 #[test]
@@ -595,7 +680,7 @@ fn scenario_19_a_provider_that_hangs_is_cut_off_at_the_wall_clock_cap_and_the_ru
     };
     let server = ModelServer::start(vec![hangs(claude), hangs(codex)]);
     let night = night_with(&server, "", "max_parallel: 2\n");
-    let budget = "## Budget\n- **Worker wall-clock:** 12s\n- **Worker tokens:** 50,000\n";
+    let budget = "## Budget\n- **Worker wall-clock:** 9s\n- **Worker tokens:** 50,000\n";
     queue(&night, claude, CLAUDE, GPT, "", budget);
     queue(&night, codex, GPT, CLAUDE, "", budget);
     begin(&night);
