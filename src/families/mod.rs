@@ -16,7 +16,7 @@ mod spec;
 pub mod template;
 
 pub use catalogue::Families;
-pub use decode::{Decoded, Decoder, OwnCap, Success, Urgency};
+pub use decode::{Decoded, Decoder, OwnCap, SessionFile, Success, Urgency};
 pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, LaunchUser, SchemaRef};
 pub use secret::{SecretRef, SecretRefError};
 pub use spec::{AgentRole, FamilySpec, IdentityPattern, ModelUse, PromptInput};

@@ -3,6 +3,8 @@
 use crate::core::exit::{ProcessEnd, ProviderReport, Refusal, Usage};
 use crate::core::run::RunOrder;
 
+use super::transcript::TranscriptPlace;
+
 /// Reads a program's output as it is written, line by line, in flat memory.
 ///
 /// Lines come without their newline. Lines longer than 1 MiB are left out.
@@ -11,6 +13,12 @@ pub trait StreamMeter {
     fn feed_stdout(&mut self, line: &[u8]);
     /// Takes one line of standard error.
     fn feed_stderr(&mut self, line: &[u8]);
+    /// Where the program keeps a transcript, once its output tells; none where it keeps none that says more.
+    fn transcript(&self) -> Option<TranscriptPlace> {
+        None
+    }
+    /// Takes one line of the transcript.
+    fn feed_transcript(&mut self, _line: &[u8]) {}
     /// What has been used so far, as far as the output tells.
     fn usage(&self) -> Usage;
     /// A refusal that the program would go on retrying for minutes, so that it is better stopped.

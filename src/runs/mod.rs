@@ -25,6 +25,7 @@ mod secret;
 mod stop;
 mod supervise;
 mod tail;
+mod transcript;
 mod tree;
 mod watch;
 
@@ -35,3 +36,4 @@ pub use meter::{MeterFor, MeterResult, NoMeter, StreamMeter};
 pub use probe::{LostRun, Pulse, Sighting, SupervisorState, lives_elsewhere, probe};
 pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
 pub use supervise::supervise;
+pub use transcript::TranscriptPlace;

@@ -22,6 +22,7 @@ use super::error::RunError;
 use super::meter::{MeterFor, MeterResult};
 use super::process;
 use super::tail::Tail;
+use super::transcript::Transcript;
 use crate::core::exit::{ExitRecord, ProcessEnd, ProviderReport, Usage};
 use crate::core::run::{ModelUse, Started};
 use crate::files::lock;
@@ -159,6 +160,7 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stdout(line)))
             .and_then(|()| Tail::open(&logs[1]))
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stderr(line)));
+        Transcript::default().finish(&order, meter.as_mut());
         // Logs that cannot be read leave the usage unknown, but must not keep the run from being reaped.
         let result = if read.is_ok() { meter.finish(UNTOLD_END) } else { MeterResult::default() };
         lost.provider = result.provider;

@@ -20,6 +20,7 @@ use super::claim::{Claim, handled_signals};
 use super::meter::{MeterResult, StreamMeter};
 use super::process;
 use super::tail::{Tail, shares};
+use super::transcript::Transcript;
 use super::tree;
 use crate::core::exit::{EndedBy, ProcessEnd, Refusal};
 
@@ -84,6 +85,7 @@ pub(super) struct Watch<'a> {
     meter: Box<dyn StreamMeter>,
     stdout: Tail,
     stderr: Tail,
+    transcript: Transcript,
     begun: Instant,
     last_output: Instant,
     last_size: u64,
@@ -117,6 +119,7 @@ impl<'a> Watch<'a> {
         Ok(Self {
             stdout: Tail::open(&claim.dir.stdout_log())?,
             stderr: Tail::open(&claim.dir.stderr_log())?,
+            transcript: Transcript::default(),
             claim,
             events,
             wait_for_children,
@@ -200,6 +203,7 @@ impl<'a> Watch<'a> {
         let meter = &mut self.meter;
         self.stdout.finish(&mut |line| meter.feed_stdout(line))?;
         self.stderr.finish(&mut |line| meter.feed_stderr(line))?;
+        self.transcript.finish(&self.claim.order, meter.as_mut());
         Ok(self.meter.finish(end))
     }
 
@@ -213,6 +217,7 @@ impl<'a> Watch<'a> {
         // A log that cannot be read now is read at the next look or at the end.
         let _ = self.stdout.advance(LOOK_BUDGET, &mut |line| meter.feed_stdout(line));
         let _ = self.stderr.advance(LOOK_BUDGET, &mut |line| meter.feed_stderr(line));
+        self.transcript.look(&self.claim.order, meter.as_mut(), LOOK_BUDGET);
         let size = self.size();
         let moved = size != self.last_size;
         if moved {

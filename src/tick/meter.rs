@@ -3,7 +3,7 @@
 use crate::core::exit::{ProcessEnd, Refusal, Usage};
 use crate::core::run::{ModelUse, RunOrder};
 use crate::families::{self, Decoder, Success, Urgency};
-use crate::runs::{MeterResult, StreamMeter};
+use crate::runs::{MeterResult, StreamMeter, TranscriptPlace};
 
 use super::clock;
 
@@ -25,6 +25,20 @@ impl StreamMeter for FamilyMeter {
 
     fn feed_stderr(&mut self, line: &[u8]) {
         self.0.feed_stderr(line);
+    }
+
+    fn transcript(&self) -> Option<TranscriptPlace> {
+        let session = self.0.session_file()?;
+        Some(TranscriptPlace {
+            home_variable: session.home_variable,
+            default_home: session.default_home,
+            root: session.root,
+            name_end: session.name_end,
+        })
+    }
+
+    fn feed_transcript(&mut self, line: &[u8]) {
+        self.0.feed_session(line);
     }
 
     fn usage(&self) -> Usage {

@@ -115,6 +115,8 @@ impl Observer<'_> {
                 let sighting = self.run(stage, &working.flight.run, &working.work)?;
                 if !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted) {
                     self.brief(stage, seen);
+                    // A worker that crashed starts again in this very step.
+                    self.tip(&stage.base_branch, seen)?;
                 }
                 seen.runs.insert(working.flight.run.clone(), sighting);
             }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Closing, Standing, count, text};
+use super::{Closing, SessionFile, Standing, count, text};
 use crate::core::exit::{RefusalClass, Usage, UsageSource};
 use crate::core::quantity::Tokens;
 use crate::families::refusal::Resets;
@@ -70,6 +70,16 @@ impl Stream {
         if let Some(standing) = Standing::from_text(said) {
             self.standing = Some(standing);
         }
+    }
+
+    pub(super) fn session_file(&self) -> Option<SessionFile> {
+        let session = self.session.as_ref().filter(|session| !session.is_empty())?;
+        Some(SessionFile {
+            home_variable: "CODEX_HOME",
+            default_home: ".codex",
+            root: "sessions",
+            name_end: format!("-{session}.jsonl"),
+        })
     }
 
     pub(super) fn feed_session(&mut self, record: &Value) {

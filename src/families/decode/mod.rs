@@ -78,6 +78,19 @@ enum Stream {
     Plain,
 }
 
+/// A file that a CLI keeps of its session: `<home>/<root>/<year>/<month>/<day>/<anything><name_end>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFile {
+    /// The variable that names the CLI's home.
+    pub home_variable: &'static str,
+    /// The CLI's home below `$HOME` where that variable is not set.
+    pub default_home: &'static str,
+    /// The folder of all sessions below the CLI's home.
+    pub root: &'static str,
+    /// How the file's name ends.
+    pub name_end: String,
+}
+
 /// A refusal that stands at the moment.
 #[derive(Debug, Clone, PartialEq)]
 struct Standing {
@@ -127,6 +140,15 @@ impl Decoder {
             Stream::Claude(stream) => stream.feed(&record),
             Stream::Codex(stream) => stream.feed(&record),
             Stream::Plain => {}
+        }
+    }
+
+    /// The file in which the CLI tells what it uses before its output does; none for CLIs that stream it, and before
+    /// the session has a name.
+    pub fn session_file(&self) -> Option<SessionFile> {
+        match &self.stream {
+            Stream::Codex(stream) => stream.session_file(),
+            Stream::Claude(_) | Stream::Plain => None,
         }
     }
 
@@ -185,6 +207,8 @@ impl Decoder {
     }
 
     /// Closes the books, once the process has ended in this way. `now` is when the last line was read.
+    ///
+    /// [`ProcessEnd::None`] is a process that nobody saw end. What it used beyond its output is unknown, not nothing.
     pub fn finish(self, end: ProcessEnd, now: DateTime<Utc>) -> Decoded {
         let usage = self.usage();
         let closing = match self.stream {
@@ -211,10 +235,9 @@ impl Decoder {
         let started_badly = self.start_failure.filter(|_| exited_badly && !closing.answered && standing.is_none());
         let resets_at = standing.as_ref().and_then(|standing| standing.resets).and_then(|resets| resets.at(now));
         let refusal = standing.map(|standing| standing.refusal).or(started_badly);
-        let never_ran = end == ProcessEnd::None;
         let refused_unheard = !closing.answered && refusal.as_ref().is_some_and(|refusal| rejects(refusal.class));
         let usage = match usage.source {
-            UsageSource::Unknown if never_ran || refused_unheard => Usage::none(),
+            UsageSource::Unknown if refused_unheard => Usage::none(),
             _ => usage,
         };
         Decoded {
@@ -247,7 +270,7 @@ fn bad_end(end: ProcessEnd) -> Option<String> {
         ProcessEnd::Code(0) => None,
         ProcessEnd::Code(code) => Some(format!("it exited with code {code}")),
         ProcessEnd::Signal(signal) => Some(format!("signal {signal} ended it")),
-        ProcessEnd::None => Some("it never ran".to_owned()),
+        ProcessEnd::None => Some("nobody knows how it ended".to_owned()),
     }
 }
 

@@ -307,10 +307,10 @@ fn plain_output_means_its_exit_code_and_nothing_else() {
 }
 
 #[test]
-fn a_run_that_never_started_used_nothing() {
+fn a_run_that_says_nothing_of_its_usage_used_an_unknown_amount() {
     for kind in [DecoderKind::Claude, DecoderKind::Codex, DecoderKind::Plain] {
         let report = Decoder::new(kind, ModelUse::Calls).finish(ProcessEnd::None, now());
-        assert_eq!((report.usage, class(&report)), (Usage::none(), None));
+        assert_eq!((report.usage, class(&report)), (Usage::default(), None), "nobody saw it end");
     }
     let unknown = claude("", TERMINATED);
     assert_eq!(unknown.usage, Usage::default(), "killed before its first word: unknown, not nothing");
