@@ -1,5 +1,7 @@
 //! Scenarios of stalls, kills and clocks, over the real binary with stub agents.
 
+#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a broken test environment should fail loudly")]
+
 mod support;
 
 use nix::sys::signal::{Signal, kill};

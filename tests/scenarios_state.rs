@@ -1,5 +1,7 @@
 //! Scenarios of the state on disk and of many hands at once, over the real binary with stub agents.
 
+#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a broken test environment should fail loudly")]
+
 mod support;
 
 use std::fs;
@@ -106,7 +108,7 @@ fn assert_whole(night: &Night) {
             assert!(!name.ends_with(".autometta-tmp"), "{}", path.display());
             if path.is_dir() && !path.is_symlink() && name != "git" {
                 folders.push(path);
-            } else if name.ends_with(".json") {
+            } else if path.extension().is_some_and(|end| end == "json") {
                 let bytes = fs::read(&path).expect("file");
                 assert!(serde_json::from_slice::<Value>(&bytes).is_ok(), "{}: {}", path.display(), text(&bytes));
             }
