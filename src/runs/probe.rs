@@ -29,6 +29,9 @@ use crate::files::lock;
 /// How long a supervisor takes at most from its record to its release; it takes a few milliseconds.
 const RELEASE: Duration = Duration::from_millis(250);
 
+/// How a program ended whose end nobody saw. It is not [`ProcessEnd::None`]: that one never ran, and used nothing.
+const UNTOLD_END: ProcessEnd = ProcessEnd::Signal(0);
+
 /// What a look at a run found.
 #[derive(Debug)]
 pub enum Sighting {
@@ -145,7 +148,7 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
             .and_then(|()| Tail::open(&logs[1]))
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stderr(line)));
         // Logs that cannot be read leave the usage unknown, but must not keep the run from being reaped.
-        let result = if read.is_ok() { meter.finish(ProcessEnd::None) } else { MeterResult::default() };
+        let result = if read.is_ok() { meter.finish(UNTOLD_END) } else { MeterResult::default() };
         lost.provider = result.provider;
         if order.uses_model == ModelUse::Model {
             lost.usage = result.usage;
