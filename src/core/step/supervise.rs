@@ -56,7 +56,15 @@ pub(super) fn look(turn: &mut Turn, stage: &StageId, flight: &mut Flight) -> Loo
             Look::Nothing
         }
         Some(Sighting::Ended(ended)) => Look::Ended(ended.clone()),
-        Some(Sighting::Lost(lost)) => Look::Lost(lost.clone()),
+        Some(Sighting::Lost(lost)) => {
+            let mut lost = lost.clone();
+            // Nobody asked for this end but us, in the supervisor's place; that it left no record is not the work's fault.
+            if flight.stopping == Some(Stopping::OverTime) {
+                flight.stopping = None;
+                lost.detail = "its supervisor was gone, and it was stopped at its wall-clock cap".to_owned();
+            }
+            Look::Lost(lost)
+        }
     }
 }
 
@@ -76,7 +84,9 @@ pub(super) fn settle_never_started(turn: &mut Turn, stage: &mut Stage, flight: &
 /// Settles a run that was lost, by what its output tells.
 pub(super) fn settle_lost(turn: &mut Turn, stage: &mut Stage, flight: &Flight, lost: &LostRun) {
     let outcome = if flight.stopping.is_some() { RunOutcome::Cancelled } else { RunOutcome::Lost };
-    let elapsed = lost.elapsed.unwrap_or(flight.reserved.seconds);
+    // How long it lived is only known by the calendar, which jumps and runs on while the machine sleeps; its own cap
+    // bounds it.
+    let elapsed = lost.elapsed.map_or(flight.reserved.seconds, |elapsed| elapsed.min(flight.reserved.seconds));
     turn.settle(stage, flight, outcome, None, &lost.usage, elapsed);
     add_chore(stage, Chore::Clear { run: flight.run.clone() });
 }
