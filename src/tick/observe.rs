@@ -5,8 +5,10 @@
 //! file reads and no process.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
 
 use super::meter::meter_for;
 use crate::core::exit::{ExitRecord, Outbox};
@@ -102,7 +104,7 @@ impl Observer<'_> {
                 }
             }
             Life::Working(working) => {
-                let sighting = self.run(stage, &working.flight.run, &working.work)?;
+                let Some(sighting) = self.run(stage, &working.flight.run, &working.work)? else { return Ok(()) };
                 if !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted) {
                     self.brief(stage, seen);
                 }
@@ -110,8 +112,9 @@ impl Observer<'_> {
             }
             Life::Gating(gating) => {
                 let mut moving = gating.flight.is_none();
-                if let Some(flight) = &gating.flight {
-                    let sighting = self.run(stage, &flight.run, &gating.work)?;
+                if let Some(flight) = &gating.flight
+                    && let Some(sighting) = self.run(stage, &flight.run, &gating.work)?
+                {
                     moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
                     seen.runs.insert(flight.run.clone(), sighting);
                 }
@@ -125,7 +128,7 @@ impl Observer<'_> {
                     match &seat.flight {
                         None => moving |= seat.vote.is_none(),
                         Some(flight) => {
-                            let sighting = self.run(stage, &flight.run, &verifying.work)?;
+                            let Some(sighting) = self.run(stage, &flight.run, &verifying.work)? else { continue };
                             moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
                             seen.runs.insert(flight.run.clone(), sighting);
                         }
@@ -207,12 +210,13 @@ impl Observer<'_> {
         Ok(())
     }
 
-    fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Sighting, TickError> {
+    /// Looks at one run; none where nothing certain can be said of it now, so that the next tick looks again.
+    fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Option<Sighting>, TickError> {
         let dir = self.site.layout.run(run);
         if !dir.exists() {
-            return Ok(Sighting::NotStarted);
+            return Ok(Some(Sighting::NotStarted));
         }
-        Ok(match runs::probe(&dir, &meter_for) {
+        Ok(Some(match runs::probe(&dir, &meter_for) {
             runs::Sighting::NotStarted => Sighting::NotStarted,
             runs::Sighting::Running(pulse) => Sighting::Running(Pulse {
                 elapsed: Some(Seconds(pulse.elapsed.as_secs())),
@@ -235,8 +239,8 @@ impl Observer<'_> {
                 Sighting::Ended(Box::new(Ended { record: *record, product }))
             }
             runs::Sighting::Lost(lost) => {
-                if self.purpose == Purpose::Act {
-                    runs::reap_lost(&dir)?;
+                if !self.reaped(run, &dir) {
+                    return Ok(None);
                 }
                 let ran = self.now.signed_duration_since(lost.started_at).max(TimeDelta::zero());
                 let work = (run.role == Role::Worker)
@@ -249,6 +253,9 @@ impl Observer<'_> {
                 }))
             }
             runs::Sighting::Unreadable(why) => {
+                if !self.reaped(run, &dir) {
+                    return Ok(None);
+                }
                 let work =
                     (run.role == Role::Worker).then(|| self.work(stage, run, work, self.now, &Returned::Nothing));
                 Sighting::Lost(Box::new(LostRun {
@@ -258,7 +265,20 @@ impl Observer<'_> {
                     detail: format!("its record cannot be used: {why}"),
                 }))
             }
-        })
+        }))
+    }
+
+    /// Makes sure that nothing of a lost run lives, before it is settled and another takes its place. A run whose end
+    /// is not certain holds up its own stage only.
+    fn reaped(&self, run: &RunId, dir: &Path) -> bool {
+        if self.purpose == Purpose::Plan {
+            return true;
+        }
+        let reaped = runs::reap_lost(dir);
+        if let Err(error) = &reaped {
+            warn!(repo = %self.site.root.display(), %run, "not settled yet: {error}");
+        }
+        reaped.is_ok()
     }
 
     fn handoff(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Handoff>, TickError> {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
@@ -16,7 +18,7 @@ use crate::files::store::{Loaded, Store};
 
 use super::brief;
 use super::error::TickError;
-use super::fire::belongs_here;
+use super::fire::{belongs_here, fire};
 use super::site::Site;
 use super::{clock, snapshot};
 
@@ -35,8 +37,18 @@ pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
     let after = Loaded { state: step.state, budget: step.budget };
     store.commit(Some(&loaded), &after, &step.notes, now)?;
     if !step.notes.is_empty() {
-        let repo = site.repo(store.lock().file().try_clone().ok())?;
-        snapshot::write(site, &repo, &after, now)?;
+        // It has happened by now; a snapshot that fails is a warning, as in a tick.
+        let written = site
+            .repo(store.lock().file().try_clone().ok())
+            .and_then(|repo| snapshot::write(site, &repo, &after, now));
+        written.unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
+    }
+    drop(store);
+    // A tick that found the lock held by this command has gone: what it came for is looked at now.
+    if site.layout.tick_again().exists()
+        && let Err(error) = fire(site)
+    {
+        warn!(repo = %site.root.display(), "the tick that waited for this command failed: {error}");
     }
     Ok(step.notes)
 }
