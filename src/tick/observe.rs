@@ -32,6 +32,9 @@ use super::error::TickError;
 use super::landing;
 use super::site::{Site, run_branch};
 
+/// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
+const CAPTURE_PATIENCE: TimeDelta = TimeDelta::hours(1);
+
 /// Who looks.
 pub struct Observer<'a> {
     /// The repository.
@@ -232,7 +235,9 @@ impl Observer<'_> {
                     Role::Verifier => Product::Verifier { verdict: self.verdict(stage, &record)? },
                     Role::Worker => {
                         let handoff = self.handoff(stage, &record)?;
-                        let work = self.work(stage, run, work, record.ended_at, &handoff);
+                        let Some(work) = self.work(stage, run, work, record.ended_at, &handoff) else {
+                            return Ok(None);
+                        };
                         Product::Worker { handoff, work }
                     }
                 };
@@ -244,7 +249,8 @@ impl Observer<'_> {
                 }
                 let ran = self.now.signed_duration_since(lost.started_at).max(TimeDelta::zero());
                 let work = (run.role == Role::Worker)
-                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing));
+                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing))
+                    .flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: lost.usage,
                     elapsed: u64::try_from(ran.num_seconds()).ok().map(Seconds),
@@ -256,8 +262,9 @@ impl Observer<'_> {
                 if !self.reaped(run, &dir) {
                     return Ok(None);
                 }
-                let work =
-                    (run.role == Role::Worker).then(|| self.work(stage, run, work, self.now, &Returned::Nothing));
+                let work = (run.role == Role::Worker)
+                    .then(|| self.work(stage, run, work, self.now, &Returned::Nothing))
+                    .flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: crate::core::exit::Usage::default(),
                     elapsed: None,
@@ -317,7 +324,8 @@ impl Observer<'_> {
         })
     }
 
-    /// What a worker's worktree holds, as a commit on the base.
+    /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons
+    /// that are not the worktree's, such as a full disk: nothing is decided then, for a while.
     fn work(
         &self,
         stage: &Stage,
@@ -325,12 +333,19 @@ impl Observer<'_> {
         work: &Work,
         at: DateTime<Utc>,
         handoff: &Returned<Handoff>,
-    ) -> WorkSighting {
+    ) -> Option<WorkSighting> {
+        let unreadable = |error: GitError| {
+            let wait = error.may_pass() && self.now.signed_duration_since(at) < CAPTURE_PATIENCE;
+            if wait {
+                warn!(repo = %self.site.root.display(), %run, "its work is looked at again: {error}");
+            }
+            (!wait).then(|| WorkSighting::Unreadable(error.to_string()))
+        };
         let force = brief::read(self.site, stage, Pin::No).map(|brief| declared(&brief, handoff)).unwrap_or_default();
         let capture = match self.objects.capture(&self.site.worktree(run), &work.base_commit, &force) {
             Ok(capture) => capture,
-            Err(GitError::WorktreeMissing { .. }) => return WorkSighting::Gone,
-            Err(error) => return WorkSighting::Unreadable(error.to_string()),
+            Err(GitError::WorktreeMissing { .. }) => return Some(WorkSighting::Gone),
+            Err(error) => return unreadable(error),
         };
         let changed: Vec<String> = capture.changed.iter().map(|change| change.path.text().into_owned()).collect();
         let embedded = capture.embedded.iter().map(|path| path.text().into_owned()).collect();
@@ -353,9 +368,9 @@ impl Observer<'_> {
         match commit {
             Ok(commit) => {
                 let candidate = Candidate { commit, tree: capture.tree, run: run.clone() };
-                WorkSighting::Captured(Captured { candidate, changed, embedded })
+                Some(WorkSighting::Captured(Captured { candidate, changed, embedded }))
             }
-            Err(error) => WorkSighting::Unreadable(error.to_string()),
+            Err(error) => unreadable(error),
         }
     }
 }
