@@ -8,8 +8,8 @@ use tracing::warn;
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
-use crate::core::operate::{Command, operate, queued};
-use crate::core::state::Stage;
+use crate::core::operate::{Command, Refused, operate, queued};
+use crate::core::state::{Life, Stage};
 use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
@@ -19,6 +19,7 @@ use crate::files::store::{Loaded, Store};
 use super::brief;
 use super::error::TickError;
 use super::fire::{belongs_here, fire};
+use super::landing::has_landed;
 use super::site::Site;
 use super::{clock, snapshot};
 
@@ -32,15 +33,17 @@ pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
     store.redo()?;
     let loaded = store.load()?;
     belongs_here(site, &loaded)?;
+    if let Command::Skip(id) = &command {
+        refuse_landed(site, &store, &loaded, id)?;
+    }
     let now = clock::now();
     let step = operate(&loaded.state, &loaded.budget, command, now)?;
     let after = Loaded { state: step.state, budget: step.budget };
     store.commit(Some(&loaded), &after, &step.notes, now)?;
     if !step.notes.is_empty() {
         // It has happened by now; a snapshot that fails is a warning, as in a tick.
-        let written = site
-            .repo(store.lock().file().try_clone().ok())
-            .and_then(|repo| snapshot::write(site, &repo, &after, now));
+        let written =
+            site.repo(store.lock().file().try_clone().ok()).and_then(|repo| snapshot::write(site, &repo, &after, now));
         written.unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
     }
     drop(store);
@@ -51,6 +54,19 @@ pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
         warn!(repo = %site.root.display(), "the tick that waited for this command failed: {error}");
     }
     Ok(step.notes)
+}
+
+/// Refuses to close a stage as not landed whose change is on the base already, by a tick that died before it could
+/// write that down.
+fn refuse_landed(site: &Site, store: &Store, loaded: &Loaded, id: &StageId) -> Result<(), TickError> {
+    let Some(stage) = loaded.state.stage(id) else { return Ok(()) };
+    let Life::Landing(landing) = &stage.life else { return Ok(()) };
+    let repo = site.repo(store.lock().file().try_clone().ok())?;
+    if !has_landed(&repo, stage, landing)? {
+        return Ok(());
+    }
+    let way_out = format!("its change is on {} already; the next tick closes it", stage.base_branch);
+    Err(Refused::Wrong { stage: id.clone(), word: stage.life.word().to_owned(), way_out }.into())
 }
 
 /// What is wrong, or odd, with one card.
