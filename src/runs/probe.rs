@@ -96,8 +96,7 @@ fn sight(dir: &RunDir, meter_for: &MeterFor<'_>) -> Result<Sighting, RunError> {
             // Whoever holds the lock lives, whatever has become of the run's files. A claim that cannot be read names no
             // supervisor to rely on, so the ticks watch the cap.
             let claim = dir.started();
-            let supervisor =
-                claim.as_ref().map_or(SupervisorState::Gone, |started| supervisor_state(started.as_ref()));
+            let supervisor = claim.as_ref().map_or(SupervisorState::Gone, |started| supervisor_state(started.as_ref()));
             let started = claim.unwrap_or_default();
             let releasing = supervisor == SupervisorState::Alive && dir.exit_file().exists();
             if releasing && begun.elapsed() < RELEASE {
