@@ -146,6 +146,20 @@ pub enum GitError {
     },
 }
 
+impl GitError {
+    /// Whether the same may well succeed a little later: git was killed or could not start, or the disk was full. It
+    /// says nothing about what the repository or a worktree holds.
+    pub fn may_pass(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            Self::CannotStart { .. } | Self::TimedOut { .. } => true,
+            Self::Failed { end, stderr, .. } => end.starts_with("signal") || stderr.contains("No space left on device"),
+            Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem),
+            _ => false,
+        }
+    }
+}
+
 /// Adds the path to an error of the file system.
 pub(super) trait At<T> {
     /// Names what was tried and where.

@@ -3,12 +3,21 @@
 use std::fmt;
 use std::path::Path;
 
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
 use crate::core::ids::CommitId;
 
 use super::disk;
 use super::error::GitError;
 use super::objects::parse_id;
 use super::repo::Repo;
+
+/// The refs that nobody but us writes.
+const OWN_REFS: [&str; 3] = ["refs/heads/autometta/", "refs/heads/wip/", "refs/autometta/"];
+
+/// How long a lock on one of them must stand still before it counts as left behind; git holds one for milliseconds.
+const STALE_LOCK: Duration = Duration::from_secs(1);
 
 /// A full ref name that is safe as an argument and as a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,7 +179,31 @@ impl Repo {
     ///
     /// A branch that is checked out moves through [`Repo::land`] only.
     pub fn set_ref(&self, name: &RefName, new: &CommitId, expect: &Expect) -> Result<Moved, GitError> {
-        self.move_ref(&self.location().git_dir, name, new, expect)
+        let moved = self.move_ref(&self.location().git_dir, name, new, expect);
+        if moved.is_err() && self.clear_stale_lock(name)? {
+            return self.move_ref(&self.location().git_dir, name, new, expect);
+        }
+        moved
+    }
+
+    /// Removes the lock that a killed git left on a ref that only we write. It is stale where it stands still for much
+    /// longer than git holds one; a lock on anybody else's ref is left for its owner.
+    fn clear_stale_lock(&self, name: &RefName) -> Result<bool, GitError> {
+        if !OWN_REFS.iter().any(|own| name.as_str().starts_with(own)) {
+            return Ok(false);
+        }
+        let lock = self.location().common_dir.join(format!("{name}.lock"));
+        let seen = || Ok::<_, GitError>(disk::look(&lock)?.map(|found| (found.ino(), found.mtime(), found.len())));
+        let before = seen()?;
+        if before.is_none() {
+            return Ok(false);
+        }
+        std::thread::sleep(STALE_LOCK);
+        if seen()? != before {
+            return Ok(false);
+        }
+        disk::remove_file(&lock)?;
+        Ok(true)
     }
 
     /// Moves a ref on behalf of one checkout, so that the reflog of its HEAD shows the move.

@@ -106,14 +106,17 @@ fn sight(dir: &RunDir, meter_for: &MeterFor<'_>) -> Result<Sighting, RunError> {
     let begun = Instant::now();
     loop {
         if lock::is_held(&dir.lock())? {
-            let started = dir.started()?;
-            let supervisor = supervisor_state(started.as_ref());
+            // Whoever holds the lock lives, whatever has become of the run's files. A claim that cannot be read names no
+            // supervisor to rely on, so the ticks watch the cap.
+            let claim = dir.started();
+            let supervisor = claim.as_ref().map_or(SupervisorState::Gone, |started| supervisor_state(started.as_ref()));
+            let started = claim.unwrap_or_default();
             let releasing = supervisor == SupervisorState::Alive && dir.exit_file().exists();
             if releasing && begun.elapsed() < RELEASE {
                 std::thread::sleep(Duration::from_millis(2));
                 continue;
             }
-            return running(dir, started.as_ref(), supervisor);
+            return Ok(running(dir, started.as_ref(), supervisor));
         }
         if let Some(record) = dir.exit()? {
             return Ok(Sighting::Exited(Box::new(record)));
@@ -133,19 +136,24 @@ pub(super) fn supervisor_state(started: Option<&Started>) -> SupervisorState {
     if alive { SupervisorState::Alive } else { SupervisorState::Gone }
 }
 
-fn running(dir: &RunDir, started: Option<&Started>, supervisor: SupervisorState) -> Result<Sighting, RunError> {
-    let cap = Duration::from_secs(dir.order()?.caps.wall_clock_seconds.0);
-    let elapsed = started
-        .map_or(Duration::ZERO, |started| Duration::from_nanos(clock::awake_ns().saturating_sub(started.awake_ns)));
+fn running(dir: &RunDir, started: Option<&Started>, supervisor: SupervisorState) -> Sighting {
+    let cap = dir.order().map_or(Duration::MAX, |order| Duration::from_secs(order.caps.wall_clock_seconds.0));
+    let elapsed = match (started, supervisor) {
+        (Some(started), _) => Duration::from_nanos(clock::awake_ns().saturating_sub(started.awake_ns)),
+        (None, SupervisorState::Alive) => Duration::ZERO,
+        (None, SupervisorState::Gone) => {
+            dir.lock().metadata().and_then(|meta| meta.modified()).map_or(Duration::ZERO, clock::since)
+        }
+    };
     let logs = [dir.stdout_log(), dir.stderr_log()].map(|log| log.metadata().ok());
     let newest = logs.iter().flatten().filter_map(|meta| meta.modified().ok()).max();
-    Ok(Sighting::Running(Pulse {
+    Sighting::Running(Pulse {
         silent_for: newest.map_or(elapsed, clock::since).min(elapsed),
         elapsed,
         output_bytes: logs.iter().flatten().map(std::fs::Metadata::len).sum(),
         supervisor,
         over_wall_cap: elapsed >= cap,
-    }))
+    })
 }
 
 fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sighting, RunError> {

@@ -45,6 +45,11 @@ pub(super) fn retire(
     prune(&recent)
 }
 
+/// Takes a run that nothing is known of out of the live ones.
+pub(super) fn forget(dir: &RunDir) -> Result<(), RunError> {
+    Ok(atomic::remove(&dir.state().join("active-agents").join(format!("{}.json", dir.run_id())))?)
+}
+
 /// Removes all but the newest entries.
 fn prune(recent: &Path) -> Result<(), RunError> {
     let entries = fs::read_dir(recent).map_err(RunError::io("list", recent))?;

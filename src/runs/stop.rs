@@ -16,6 +16,9 @@ use crate::files::lock;
 /// How long a supervisor may take beyond its grace to act on a request, before it is taken for hung and killed.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The grace of a run whose order cannot be read.
+const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
 /// How long KILL is repeated.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
 
@@ -39,20 +42,23 @@ pub enum Stopped {
 pub fn stop(run_dir: &Path, reason: StopReason) -> Result<Stopped, RunError> {
     let dir = RunDir::new(run_dir)?;
     let held = lock::is_held(&dir.lock())?;
-    let started = dir.started()?;
-    if !held && (dir.exit_file().exists() || started.is_some()) {
+    let claim = dir.started();
+    if !held && (dir.exit_file().exists() || !matches!(claim, Ok(None))) {
         return Ok(Stopped::AlreadyOver);
     }
     let asked_for = dir.cancel_file().metadata().and_then(|meta| meta.modified()).ok().map(clock::since);
     if asked_for.is_none() {
         dir::write(&dir.cancel_file(), &CancelMarker { reason }, Durability::Durable)?;
     }
-    let Some(started) = started.filter(|_| held) else {
-        return Ok(if held { Stopped::Asked } else { Stopped::BeforeStart });
+    let started = match claim {
+        Ok(None) => return Ok(if held { Stopped::Asked } else { Stopped::BeforeStart }),
+        Ok(Some(started)) => Some(started),
+        // A claim that cannot be read names nobody to ask.
+        Err(_) => None,
     };
-    let grace = Duration::from_secs(dir.order()?.grace_seconds.0);
+    let grace = dir.order().map_or(DEFAULT_GRACE, |order| Duration::from_secs(order.grace_seconds.0));
     let hung = asked_for.is_some_and(|age| age > grace + SUPERVISOR_PATIENCE);
-    if supervisor_state(Some(&started)) == SupervisorState::Alive && !hung {
+    if started.is_some() && supervisor_state(started.as_ref()) == SupervisorState::Alive && !hung {
         return Ok(Stopped::Asked);
     }
     end(&dir, started, grace)?;
@@ -72,14 +78,24 @@ pub fn reap_lost(run_dir: &Path) -> Result<(), RunError> {
     if lock::is_held(&dir.lock())? {
         return Err(RunError::StillRunning { path: dir.path().to_owned() });
     }
-    let Some(started) = dir.started()? else { return Ok(()) };
+    let started = match dir.started() {
+        Ok(None) => return Ok(()),
+        Ok(started) => started,
+        // What it began cannot be told any more; whoever still holds its lock is found all the same.
+        Err(_) => None,
+    };
     end(&dir, started.clone(), Duration::ZERO)?;
-    let order = dir.order()?;
-    let entry = RegistryEntry::new(&order, &started, dir.stdout_log(), dir.stderr_log());
-    registry::retire(&dir, &entry, clock::now(), None)
+    match (dir.order(), started) {
+        (Ok(order), Some(started)) => {
+            let entry = RegistryEntry::new(&order, &started, dir.stdout_log(), dir.stderr_log());
+            registry::retire(&dir, &entry, clock::now(), None)
+        }
+        // The registry is for people; files of the run that cannot be read must not keep it from being cleared away.
+        _ => registry::forget(&dir),
+    }
 }
 
-fn end(dir: &RunDir, started: Started, grace: Duration) -> Result<(), RunError> {
+fn end(dir: &RunDir, started: Option<Started>, grace: Duration) -> Result<(), RunError> {
     // An unreadable agent.json costs one of four ways to recognise the run's processes, not the kill.
     let agent = dir.agent().unwrap_or_default();
     let traces = Traces { run_dir: dir.path().to_owned(), lock: dir.lock(), started, agent };

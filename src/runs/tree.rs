@@ -35,7 +35,8 @@ pub(super) fn signal_descendants(token: &str, signals: &[Signal]) {
 pub(super) struct Traces {
     pub run_dir: PathBuf,
     pub lock: PathBuf,
-    pub started: Started,
+    /// None where the claim cannot be read; its processes are then known by their lock alone.
+    pub started: Option<Started>,
     pub agent: Option<AgentStarted>,
 }
 
@@ -44,7 +45,7 @@ impl Traces {
     pub(super) fn members(&self) -> Vec<i32> {
         let own = own_pid();
         let rows = process::rows();
-        let same_boot = self.started.boot_id == process::boot_id();
+        let same_boot = self.started.as_ref().is_some_and(|started| started.boot_id == process::boot_id());
         let roots = rows
             .iter()
             .filter(|row| row.pid != own && !row.zombie && (self.marked(row) || (same_boot && self.grouped(row))))
@@ -77,22 +78,22 @@ impl Traces {
 
     /// The run's own mark: its token, its lock, or being its supervisor.
     fn marked(&self, row: &Row) -> bool {
-        process::has_variable(row.pid, TOKEN_VARIABLE, &self.started.token)
-            || process::holds_lock(row.pid, &self.lock)
-            || (row.stamp == self.started.supervisor && process::is_our_supervisor(row.pid, &self.run_dir))
+        let claimed = self.started.as_ref().is_some_and(|started| {
+            process::has_variable(row.pid, TOKEN_VARIABLE, &started.token)
+                || (row.stamp == started.supervisor && process::is_our_supervisor(row.pid, &self.run_dir))
+        });
+        claimed || process::holds_lock(row.pid, &self.lock)
     }
 
     /// In the agent's group and the supervisor's session, both of which would have to be reused together, in the
     /// same relation, for a stranger to be taken for one of ours.
     fn grouped(&self, row: &Row) -> bool {
-        let supervisor = self.started.supervisor.pid;
-        self.agent.as_ref().is_some_and(|agent| {
-            let leader = &agent.process;
-            leader.pid != supervisor
-                && row.group == leader.pid
-                && row.session == supervisor
-                && (row.pid != leader.pid || row.stamp == *leader)
-        })
+        let (Some(started), Some(agent)) = (&self.started, &self.agent) else { return false };
+        let (supervisor, leader) = (started.supervisor.pid, &agent.process);
+        leader.pid != supervisor
+            && row.group == leader.pid
+            && row.session == supervisor
+            && (row.pid != leader.pid || row.stamp == *leader)
     }
 }
 

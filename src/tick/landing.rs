@@ -103,3 +103,9 @@ pub fn land(repo: &Repo, stage: &Stage, landing: &Landing) -> Option<LandingSigh
         Err(error) => Some(LandingSighting::Failed(error.to_string())),
     }
 }
+
+/// Whether an approved candidate is on its base branch already, whatever the state says.
+pub fn has_landed(repo: &Repo, stage: &Stage, landing: &Landing) -> Result<bool, GitError> {
+    let Some(order) = order(repo, stage, landing)? else { return Ok(false) };
+    Ok(repo.landed(&order)? != git::Landed::No)
+}

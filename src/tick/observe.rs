@@ -5,8 +5,10 @@
 //! file reads and no process.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
 
 use super::meter::meter_for;
 use crate::core::exit::{ExitRecord, Outbox};
@@ -29,6 +31,9 @@ use super::brief::{self, Pin};
 use super::error::TickError;
 use super::landing;
 use super::site::{Site, run_branch};
+
+/// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
+const CAPTURE_PATIENCE: TimeDelta = TimeDelta::hours(1);
 
 /// Who looks.
 pub struct Observer<'a> {
@@ -112,7 +117,7 @@ impl Observer<'_> {
         match &stage.life {
             Life::Pending(_) => {}
             Life::Working(working) => {
-                let sighting = self.run(stage, &working.flight.run, &working.work)?;
+                let Some(sighting) = self.run(stage, &working.flight.run, &working.work)? else { return Ok(()) };
                 if !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted) {
                     self.brief(stage, seen);
                     // A worker that crashed starts again in this very step.
@@ -122,8 +127,9 @@ impl Observer<'_> {
             }
             Life::Gating(gating) => {
                 let mut moving = gating.flight.is_none();
-                if let Some(flight) = &gating.flight {
-                    let sighting = self.run(stage, &flight.run, &gating.work)?;
+                if let Some(flight) = &gating.flight
+                    && let Some(sighting) = self.run(stage, &flight.run, &gating.work)?
+                {
                     moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
                     seen.runs.insert(flight.run.clone(), sighting);
                 }
@@ -137,7 +143,7 @@ impl Observer<'_> {
                     match &seat.flight {
                         None => moving |= seat.vote.is_none(),
                         Some(flight) => {
-                            let sighting = self.run(stage, &flight.run, &verifying.work)?;
+                            let Some(sighting) = self.run(stage, &flight.run, &verifying.work)? else { continue };
                             moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
                             seen.runs.insert(flight.run.clone(), sighting);
                         }
@@ -218,12 +224,13 @@ impl Observer<'_> {
         Ok(())
     }
 
-    fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Sighting, TickError> {
+    /// Looks at one run; none where nothing certain can be said of it now, so that the next tick looks again.
+    fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Option<Sighting>, TickError> {
         let dir = self.site.layout.run(run);
         if !dir.exists() {
-            return Ok(Sighting::NotStarted);
+            return Ok(Some(Sighting::NotStarted));
         }
-        Ok(match runs::probe(&dir, &meter_for) {
+        Ok(Some(match runs::probe(&dir, &meter_for) {
             runs::Sighting::NotStarted => Sighting::NotStarted,
             runs::Sighting::Running(pulse) => Sighting::Running(Pulse {
                 elapsed: Some(Seconds(pulse.elapsed.as_secs())),
@@ -239,19 +246,22 @@ impl Observer<'_> {
                     Role::Verifier => Product::Verifier { verdict: self.verdict(stage, &record)? },
                     Role::Worker => {
                         let handoff = self.handoff(stage, &record)?;
-                        let work = self.work(stage, run, work, record.ended_at, &handoff);
+                        let Some(work) = self.work(stage, run, work, record.ended_at, &handoff) else {
+                            return Ok(None);
+                        };
                         Product::Worker { handoff, work }
                     }
                 };
                 Sighting::Ended(Box::new(Ended { record: *record, product }))
             }
             runs::Sighting::Lost(lost) => {
-                if self.purpose == Purpose::Act {
-                    runs::reap_lost(&dir)?;
+                if !self.reaped(run, &dir) {
+                    return Ok(None);
                 }
                 let ran = self.now.signed_duration_since(lost.started_at).max(TimeDelta::zero());
                 let work = (run.role == Role::Worker)
-                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing));
+                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing))
+                    .flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: lost.usage,
                     elapsed: u64::try_from(ran.num_seconds()).ok().map(Seconds),
@@ -260,8 +270,12 @@ impl Observer<'_> {
                 }))
             }
             runs::Sighting::Unreadable(why) => {
-                let work =
-                    (run.role == Role::Worker).then(|| self.work(stage, run, work, self.now, &Returned::Nothing));
+                if !self.reaped(run, &dir) {
+                    return Ok(None);
+                }
+                let work = (run.role == Role::Worker)
+                    .then(|| self.work(stage, run, work, self.now, &Returned::Nothing))
+                    .flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: crate::core::exit::Usage::default(),
                     elapsed: None,
@@ -269,7 +283,20 @@ impl Observer<'_> {
                     detail: format!("its record cannot be used: {why}"),
                 }))
             }
-        })
+        }))
+    }
+
+    /// Makes sure that nothing of a lost run lives, before it is settled and another takes its place. A run whose end
+    /// is not certain holds up its own stage only.
+    fn reaped(&self, run: &RunId, dir: &Path) -> bool {
+        if self.purpose == Purpose::Plan {
+            return true;
+        }
+        let reaped = runs::reap_lost(dir);
+        if let Err(error) = &reaped {
+            warn!(repo = %self.site.root.display(), %run, "not settled yet: {error}");
+        }
+        reaped.is_ok()
     }
 
     fn handoff(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Handoff>, TickError> {
@@ -308,7 +335,8 @@ impl Observer<'_> {
         })
     }
 
-    /// What a worker's worktree holds, as a commit on the base.
+    /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons
+    /// that are not the worktree's, such as a full disk: nothing is decided then, for a while.
     fn work(
         &self,
         stage: &Stage,
@@ -316,12 +344,19 @@ impl Observer<'_> {
         work: &Work,
         at: DateTime<Utc>,
         handoff: &Returned<Handoff>,
-    ) -> WorkSighting {
+    ) -> Option<WorkSighting> {
+        let unreadable = |error: GitError| {
+            let wait = error.may_pass() && self.now.signed_duration_since(at) < CAPTURE_PATIENCE;
+            if wait {
+                warn!(repo = %self.site.root.display(), %run, "its work is looked at again: {error}");
+            }
+            (!wait).then(|| WorkSighting::Unreadable(error.to_string()))
+        };
         let force = brief::read(self.site, stage, Pin::No).map(|brief| declared(&brief, handoff)).unwrap_or_default();
         let capture = match self.objects.capture(&self.site.worktree(run), &work.base_commit, &force) {
             Ok(capture) => capture,
-            Err(GitError::WorktreeMissing { .. }) => return WorkSighting::Gone,
-            Err(error) => return WorkSighting::Unreadable(error.to_string()),
+            Err(GitError::WorktreeMissing { .. }) => return Some(WorkSighting::Gone),
+            Err(error) => return unreadable(error),
         };
         let changed: Vec<String> = capture.changed.iter().map(|change| change.path.text().into_owned()).collect();
         let embedded = capture.embedded.iter().map(|path| path.text().into_owned()).collect();
@@ -344,9 +379,9 @@ impl Observer<'_> {
         match commit {
             Ok(commit) => {
                 let candidate = Candidate { commit, tree: capture.tree, run: run.clone() };
-                WorkSighting::Captured(Captured { candidate, changed, embedded })
+                Some(WorkSighting::Captured(Captured { candidate, changed, embedded }))
             }
-            Err(error) => WorkSighting::Unreadable(error.to_string()),
+            Err(error) => unreadable(error),
         }
     }
 }

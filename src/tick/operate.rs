@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
-use crate::core::operate::{Command, operate_all, queued};
+use crate::core::operate::{Command, Refused, operate_all, queued};
 use crate::core::state::{EndStatus, Life, Stage, State};
 use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
@@ -18,7 +18,8 @@ use crate::files::store::{Loaded, Store};
 
 use super::brief;
 use super::error::TickError;
-use super::fire::belongs_here;
+use super::fire::{belongs_here, fire};
+use super::landing::has_landed;
 use super::site::Site;
 use super::{clock, snapshot};
 
@@ -83,17 +84,43 @@ fn commands(
     store.redo()?;
     let loaded = store.load()?;
     belongs_here(site, &loaded)?;
+    let orders = decide(&loaded.state)?;
+    for order in &orders {
+        if let Command::Skip(id) = order {
+            refuse_landed(site, &store, &loaded, id)?;
+        }
+    }
     let now = clock::now();
-    let step = operate_all(&loaded.state, &loaded.budget, decide(&loaded.state)?, now)?;
+    let step = operate_all(&loaded.state, &loaded.budget, orders, now)?;
     let after = Loaded { state: step.state, budget: step.budget };
     store.commit(Some(&loaded), &after, &step.notes, now)?;
     if !step.notes.is_empty() {
-        // The command has been carried out, whether or not there is a copy of what it came to.
-        site.repo(store.lock().file().try_clone().ok())
-            .and_then(|repo| snapshot::write(site, &repo, &after, now))
-            .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
+        // It has happened by now; a snapshot that fails is a warning, as in a tick.
+        let written =
+            site.repo(store.lock().file().try_clone().ok()).and_then(|repo| snapshot::write(site, &repo, &after, now));
+        written.unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
+    }
+    drop(store);
+    // A tick that found the lock held by this command has gone: what it came for is looked at now.
+    if site.layout.tick_again().exists()
+        && let Err(error) = fire(site)
+    {
+        warn!(repo = %site.root.display(), "the tick that waited for this command failed: {error}");
     }
     Ok(step.notes)
+}
+
+/// Refuses to close a stage as not landed whose change is on the base already, by a tick that died before it could
+/// write that down.
+fn refuse_landed(site: &Site, store: &Store, loaded: &Loaded, id: &StageId) -> Result<(), TickError> {
+    let Some(stage) = loaded.state.stage(id) else { return Ok(()) };
+    let Life::Landing(landing) = &stage.life else { return Ok(()) };
+    let repo = site.repo(store.lock().file().try_clone().ok())?;
+    if !has_landed(&repo, stage, landing)? {
+        return Ok(());
+    }
+    let way_out = format!("its change is on {} already; the next tick closes it", stage.base_branch);
+    Err(Refused::Wrong { stage: id.clone(), word: stage.life.word().to_owned(), way_out }.into())
 }
 
 /// What is wrong, or odd, with one card.
