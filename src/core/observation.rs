@@ -15,6 +15,8 @@ use super::verdict::Verdict;
 pub struct Observation {
     /// The runs in flight.
     pub runs: BTreeMap<RunId, Sighting>,
+    /// Why launches of runs that did not start have failed, where that is known.
+    pub launch_faults: BTreeMap<RunId, String>,
     /// What stages ask for, read from their cards; or why a card cannot be used.
     pub briefs: BTreeMap<StageId, Result<Box<Brief>, String>>,
     /// The tips of base branches; none for a branch that does not exist.

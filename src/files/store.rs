@@ -48,7 +48,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It cannot be understood.
-    #[error("{path} cannot be used: {faults}")]
+    #[error("{path} cannot be used: {faults}; a tick brings it back where the copy on refs/autometta/state is provably current")]
     Corrupt {
         /// The file.
         path: PathBuf,

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::warn;
 
 use super::meter::meter_for;
+use super::perform::LAUNCH_LOG;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Identity, Role, RunId, StageId};
@@ -70,6 +71,12 @@ impl Observer<'_> {
             self.stage(stage, &mut seen)?;
         }
         self.pending(loaded, &mut seen)?;
+        for (run, _) in seen.runs.iter().filter(|(_, sighting)| matches!(sighting, Sighting::NotStarted)) {
+            let log = document::read(&self.site.layout.run(run).join(LAUNCH_LOG))?.unwrap_or_default();
+            if let Some(line) = String::from_utf8_lossy(&log).lines().next_back() {
+                seen.launch_faults.insert(run.clone(), line.to_owned());
+            }
+        }
         let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));
         if state.stages.iter().filter(lands).any(|stage| Self::may_end_now(stage, &seen)) {
             seen.committer = self.committer();

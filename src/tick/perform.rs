@@ -26,7 +26,7 @@ use super::{landing, prompt, publish};
 /// Marks a run whose checkout was removed after nothing of it was alive.
 pub const CLEARED: &str = "cleared";
 /// Where a run's directory says why it could not be launched.
-const LAUNCH_LOG: &str = "launch.log";
+pub const LAUNCH_LOG: &str = "launch.log";
 
 /// What came of the effects that this fire finished itself.
 #[derive(Debug, Default)]

@@ -75,6 +75,12 @@ fn over_time(flight: &Flight, pulse: Pulse) -> bool {
         && pulse.elapsed.is_some_and(|elapsed| elapsed >= flight.reserved.seconds)
 }
 
+/// Why a run never started, in words.
+pub(super) fn why_never_started(turn: &Turn, run: &RunId) -> String {
+    let known = turn.seen.launch_faults.get(run);
+    known.cloned().unwrap_or_else(|| "its supervisor did not start".to_owned())
+}
+
 /// Settles a run that never ran at all: nothing is charged.
 pub(super) fn settle_never_started(turn: &mut Turn, stage: &mut Stage, flight: &Flight) {
     turn.settle(stage, flight, RunOutcome::NeverStarted, None, &Usage::none(), Seconds(0));

@@ -1,7 +1,7 @@
 //! A candidate under judgement: first its gates, then its seats.
 
 use super::refusal::{self, PutOff};
-use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started};
+use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, add_chore, keep};
 use super::working::{crashed, how_it_ended, over_cap};
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
@@ -70,7 +70,8 @@ pub(super) fn advance_gate(turn: &mut Turn, stage: &mut Stage) {
         Look::Nothing => {}
         Look::NeverStarted => {
             settle_never_started(turn, stage, &flight);
-            gate_again(turn, stage, &gating, &flight, "never-started", "the gate's supervisor did not start");
+            let why = why_never_started(turn, &flight.run);
+            gate_again(turn, stage, &gating, &flight, "never-started", &why);
         }
         Look::Lost(lost) => {
             settle_lost(turn, stage, &flight, &lost);
@@ -222,7 +223,8 @@ pub(super) fn advance_seats(turn: &mut Turn, stage: &mut Stage) {
             Look::Nothing => {}
             Look::NeverStarted => {
                 settle_never_started(turn, stage, &flight);
-                seat_again(turn, stage, seat, &flight, "its supervisor did not start");
+                let why = why_never_started(turn, &flight.run);
+                seat_again(turn, stage, seat, &flight, &why);
             }
             Look::Lost(lost) => {
                 settle_lost(turn, stage, &flight, &lost);

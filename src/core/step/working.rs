@@ -1,7 +1,7 @@
 //! A stage whose worker runs: what its end comes to.
 
 use super::refusal::{self, PutOff};
-use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started};
+use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, add_chore, keep};
 use super::verifying;
 use crate::core::card::Scope;
@@ -29,7 +29,8 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
             if let Some(why) = flight.stopping {
                 return end_stopped(turn, stage, why, &flight.run);
             }
-            again_or_stall(turn, stage, &working, None, "never-started", "its supervisor did not start");
+            let why = why_never_started(turn, &flight.run);
+            again_or_stall(turn, stage, &working, None, "never-started", &why);
         }
         Look::Lost(lost) => {
             settle_lost(turn, stage, &flight, &lost);
