@@ -21,7 +21,7 @@ const NIGHT: Duration = Duration::from_secs(150);
 /// How many supervisors and agents of one role in one attempt are killed at most: the policy allows 20 retries.
 const PER_ROLE: u32 = 14;
 /// How long a victim of one kind is waited for.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(150);
 /// How many ticks of the timer may be alive at once.
 const TIMERS: usize = 3;
 
