@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 use crate::core::budget::HaltReason;
 use crate::core::observation::Observation;
 use crate::core::step::{Note, Step, step};
+use crate::files::atomic;
 use crate::files::store::{Loaded, Store, StoreError};
 use crate::git::Repo;
 
@@ -60,6 +61,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     if store.redo()? {
         info!(repo = %site.root.display(), "finished what a tick before had decided");
     }
+    sweep(site);
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
     let mut loaded = load(site, store, &repo)?;
@@ -107,6 +109,19 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
     heartbeat::write(site, &loaded.state, &seen, before.as_ref(), idle, clock::now())
+}
+
+/// Clears away what writers that were killed in the middle left beside the files that people and tools read.
+fn sweep(site: &Site) {
+    let state = site.layout.dir();
+    for folder in ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs"] {
+        let folder = state.join(folder);
+        if folder.is_dir()
+            && let Err(error) = atomic::sweep_temps(&folder)
+        {
+            warn!(repo = %site.root.display(), "{error}");
+        }
+    }
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and
