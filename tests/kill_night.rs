@@ -2,6 +2,14 @@
 //!
 //! `AUTOMETTA_KILL_SEED` chooses the order of kills; the seed of a night is printed when it fails.
 
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::expect_used,
+    reason = "tests build their world by hand and say which seed they took"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +29,7 @@ const NIGHT: Duration = Duration::from_secs(150);
 /// How many supervisors and agents of one role in one attempt are killed at most: the policy allows 20 retries.
 const PER_ROLE: u32 = 14;
 /// How long a victim of one kind is waited for.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(150);
 /// How many ticks of the timer may be alive at once.
 const TIMERS: usize = 3;
 
@@ -121,7 +129,7 @@ fn night_of_scripts() -> Night {
             &format!("while [ ! -e '{over}' ]; do sleep 0.05; done; echo last >last.txt"),
         ),
     ];
-    cards[5].gate = "sleep 0.2; grep -q right wrong.txt".to_owned();
+    cards[5].gate = String::from("sleep 0.2; grep -q right wrong.txt");
     begin(&night, &cards, "Script Runner <script@local>", "Check Again <check@local>");
     night
 }
@@ -550,4 +558,15 @@ fn scenario_44_a_ref_lock_that_a_killed_git_left_on_our_branch_does_not_stop_a_s
     night.queue("01-work");
     night.write(".git/refs/heads/autometta/01-work.lock", "");
     night.tick_until("01-work", "completed");
+}
+
+#[test]
+fn scenario_44_what_a_writer_killed_in_the_middle_left_is_swept() {
+    let night = Night::passing();
+    let mut gone = night.command(&["status"]).stdout(Stdio::null()).spawn().expect("a process that has ended");
+    gone.wait().expect("wait");
+    let left = format!("state/active-agents/.01-a.1.worker.json.{}-0.autometta-tmp", gone.id());
+    night.write(&left, "{");
+    let _ = night.tick();
+    assert!(!night.repo.join(&left).exists());
 }

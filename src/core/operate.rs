@@ -186,6 +186,9 @@ impl Desk {
             }
             Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => self.stop(id, Stopping::Skipped),
             Life::Pending(_) | Life::Landing(_) | Life::Over(_) => {
+                if let Some(candidate) = stage.candidate().cloned() {
+                    stage.keep_work(&candidate);
+                }
                 let reason = Some(Reason::new("skipped", "an operator closed it"));
                 let over = Over { status: EndStatus::Superseded, reason, at: now, commit: None, kept: None };
                 self.moves(id, Life::Over(over), "skipped", "an operator closed it")
@@ -215,6 +218,9 @@ impl Desk {
             let word = stage.life.word().to_owned();
             self.note(Some(id), "stopping", Some(word.clone()), Some(word), "an operator said so".to_owned());
             return Ok(());
+        }
+        if let Some(candidate) = stage.candidate().cloned() {
+            stage.keep_work(&candidate);
         }
         let (status, code) = match why {
             Stopping::Skipped => (EndStatus::Superseded, "skipped"),

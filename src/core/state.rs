@@ -104,6 +104,32 @@ impl Stage {
         }
     }
 
+    /// Orders a branch for work that will not land.
+    pub fn keep_work(&mut self, candidate: &Candidate) {
+        let mut branch = format!("wip/{}-attempt-{}", self.id, candidate.run.attempt);
+        if candidate.run.retry > 0 {
+            branch = format!("{branch}-r{}", candidate.run.retry);
+        }
+        self.add_chore(Chore::KeepWork { branch, commit: candidate.commit.clone() });
+    }
+
+    /// Orders a chore once.
+    pub fn add_chore(&mut self, chore: Chore) {
+        if !self.chores.contains(&chore) {
+            self.chores.push(chore);
+        }
+    }
+
+    /// What is judged or landed, while there is such a thing.
+    pub fn candidate(&self) -> Option<&Candidate> {
+        match &self.life {
+            Life::Gating(gating) => Some(&gating.candidate),
+            Life::Verifying(verifying) => Some(&verifying.candidate),
+            Life::Landing(landing) => Some(&landing.candidate),
+            Life::Pending(_) | Life::Working(_) | Life::Over(_) => None,
+        }
+    }
+
     /// How many runs of this role and seat failed in the present attempt for reasons that are nobody's work.
     pub fn infrastructure_failures(&self, role: Role, seat: Option<u32>) -> u32 {
         let same = |past: &&PastRun| past.run.attempt == self.attempt && past.run.role == role && past.run.seat == seat;

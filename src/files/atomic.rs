@@ -127,6 +127,12 @@ pub fn move_aside(path: &Path, aside: &Path) -> Result<(), WriteError> {
     fs::rename(path, aside).and_then(|()| settle(aside, Durability::Durable)).map_err(at("move aside", path))
 }
 
+/// Removes a file and syncs its directory; fine where there is none.
+pub fn remove_durably(path: &Path) -> Result<(), WriteError> {
+    remove(path)?;
+    settle(path, Durability::Durable).map_err(at("remove", path))
+}
+
 /// Removes the file `path`; one that is not there is as good as removed.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
     match fs::remove_file(path) {

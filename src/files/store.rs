@@ -48,7 +48,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It cannot be understood.
-    #[error("{path} cannot be used: {faults}; a tick brings it back where the copy on refs/autometta/state is provably current")]
+    #[error(
+        "{path} cannot be used: {faults}; a tick brings it back where the copy on refs/autometta/state is provably current"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -273,7 +275,8 @@ impl Store {
         if !txn.ledger_lines.is_empty() {
             extend_ledger(&self.layout.ledger(), txn.ledger_offset, txn.ledger_lines.as_bytes())?;
         }
-        Ok(atomic::remove(&self.layout.txn())?)
+        // Durably: a transaction that came back after a power cut would undo what was changed by hand since.
+        Ok(atomic::remove_durably(&self.layout.txn())?)
     }
 }
 

@@ -93,6 +93,9 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
         for note in &notes {
             log(site, note);
         }
+        if !effects.is_empty() || changed {
+            sweep(site);
+        }
         let transitions = !notes.is_empty();
         report.notes.extend(notes);
         let performed = perform(site, &repo, &loaded.state, &effects, now);
@@ -134,6 +137,19 @@ fn make_room(site: &Site, before: &State, after: &State) -> Result<(), TickError
         }
     }
     Ok(())
+}
+
+/// Clears away what writers that were killed in the middle left beside the files that people and tools read.
+fn sweep(site: &Site) {
+    let state = site.layout.dir();
+    for folder in ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs"] {
+        let folder = state.join(folder);
+        if folder.is_dir()
+            && let Err(error) = atomic::sweep_temps(&folder)
+        {
+            warn!(repo = %site.root.display(), "{error}");
+        }
+    }
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and

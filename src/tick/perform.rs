@@ -159,9 +159,15 @@ fn prepare_and_launch(
     now: DateTime<Utc>,
 ) -> Result<(), TickError> {
     let run = &job.flight.run;
-    if !dir.join("run.json").exists() {
+    let order_file = dir.join("run.json");
+    if !dir.join("started.json").exists() {
         let brief = brief::read(site, stage, Pin::Yes).map_err(TickError::Prompt)?;
         let spec = WorktreeSpec { path: site.worktree(run), commit: job.start.clone(), branch: job.branch() };
+        if order_file.exists() {
+            // It was ordered before and nothing of it ran. Whether its checkout reached the disk before a power cut,
+            // nobody knows; nothing in it is anybody's work, so it is made anew.
+            repo.remove_worktree(&spec.path)?;
+        }
         repo.ensure_worktree(&spec)?;
         furnish(site, &spec.path, &brief.card_sha256)?;
         let prompt = prompt::make(site, repo, job, &brief)?;
@@ -171,7 +177,7 @@ fn prepare_and_launch(
             atomic::write(&dir.join(name), text.as_bytes(), Durability::Volatile)?;
         }
         let text = document::to_json_pretty(&launch.order).map_err(|error| TickError::Prompt(error.to_string()))?;
-        atomic::write(&dir.join("run.json"), text.as_bytes(), Durability::Durable)?;
+        atomic::write(&order_file, text.as_bytes(), Durability::Durable)?;
     }
     let launched = runs::launch(dir, &site.exe)?;
     info!(%run, ?launched, "launch");

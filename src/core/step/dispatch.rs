@@ -312,7 +312,7 @@ fn park_seats(turn: &mut Turn, stage: &mut Stage, verifying: Verifying, reason: 
 /// up again. Nothing in progress waits for a file to change: nobody would know.
 fn park(turn: &mut Turn, stage: &mut Stage, work: &Work, candidate: Candidate, awaits: Awaits, reason: Reason) {
     let run = candidate.run.clone();
-    Turn::keep_work(stage, &candidate);
+    stage.keep_work(&candidate);
     let kept = keep(work, candidate, awaits);
     turn.end(stage, EndStatus::Blocked, reason, Some(kept), Some(&run));
 }

@@ -1,6 +1,6 @@
 //! A stage that moves onto its base branch.
 
-use super::turn::{Turn, add_chore, keep};
+use super::turn::{Turn, keep};
 use super::verifying;
 use super::working::{list, nothing_to_land};
 use crate::core::observation::LandingSighting;
@@ -23,7 +23,7 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
             let detail = format!("{commit} on {}", stage.base_branch);
             turn.moves(stage, Life::Over(over), Some(&landing.candidate.run), "landed", detail);
             turn.budget.consecutive_failures = 0;
-            add_chore(stage, Chore::DropRunBranch);
+            stage.add_chore(Chore::DropRunBranch);
         }
         LandingSighting::Rebased { tip, candidate } => rebased(turn, stage, landing, tip, candidate),
         LandingSighting::Overlap { tip, paths } => {
@@ -33,7 +33,7 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
                 list(&paths),
                 stage.id
             );
-            Turn::keep_work(stage, &landing.candidate);
+            stage.keep_work(&landing.candidate);
             let mut kept = keep(&landing.work, landing.candidate.clone(), Awaits::Merge);
             kept.seen_tip = Some(tip);
             let run = landing.candidate.run.clone();
@@ -88,7 +88,7 @@ fn rebased(
     let run = candidate.run.clone();
     let work = Work { base_commit: tip, started_at: landing.work.started_at };
     stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
-    add_chore(stage, Chore::PointRunBranch { commit: candidate.commit.clone() });
+    stage.add_chore(Chore::PointRunBranch { commit: candidate.commit.clone() });
     if verifying::has_gates(turn, stage) {
         let gating = Gating { work, candidate, approval: Some(landing.approval), flight: None, not_before: None };
         turn.moves(stage, Life::Gating(gating), Some(&run), "rebased", detail);

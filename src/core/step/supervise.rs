@@ -1,6 +1,6 @@
 //! What runs in flight have come to: the way into every phase's own rules.
 
-use super::turn::{Turn, add_chore};
+use super::turn::Turn;
 use super::{Effect, landing, verifying, working};
 use crate::core::exit::Usage;
 use crate::core::ids::{RunId, StageId};
@@ -84,7 +84,7 @@ pub(super) fn why_never_started(turn: &Turn, run: &RunId) -> String {
 /// Settles a run that never ran at all: nothing is charged.
 pub(super) fn settle_never_started(turn: &mut Turn, stage: &mut Stage, flight: &Flight) {
     turn.settle(stage, flight, RunOutcome::NeverStarted, None, &Usage::none(), Seconds(0));
-    add_chore(stage, Chore::Clear { run: flight.run.clone() });
+    stage.add_chore(Chore::Clear { run: flight.run.clone() });
 }
 
 /// Settles a run that was lost, by what its output tells.
@@ -94,7 +94,7 @@ pub(super) fn settle_lost(turn: &mut Turn, stage: &mut Stage, flight: &Flight, l
     // bounds it.
     let elapsed = lost.elapsed.map_or(flight.reserved.seconds, |elapsed| elapsed.min(flight.reserved.seconds));
     turn.settle(stage, flight, outcome, None, &lost.usage, elapsed);
-    add_chore(stage, Chore::Clear { run: flight.run.clone() });
+    stage.add_chore(Chore::Clear { run: flight.run.clone() });
 }
 
 /// Ends a stage whose run was stopped on purpose.
@@ -137,7 +137,7 @@ fn close_parked(turn: &mut Turn, stage: &mut Stage) {
             };
             turn.moves(stage, Life::Over(over), None, "merged-by-hand", detail);
             turn.budget.consecutive_failures = 0;
-            add_chore(stage, Chore::DropRunBranch);
+            stage.add_chore(Chore::DropRunBranch);
         }
     }
 }

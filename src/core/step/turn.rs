@@ -213,7 +213,7 @@ impl<'a> Turn<'a> {
     pub(super) fn work_failure(&mut self, stage: &mut Stage, failure: WorkFailure) {
         let WorkFailure { status, reason, work, candidate, evidence, run } = failure;
         stage.failures += 1;
-        Self::keep_work(stage, &candidate);
+        stage.keep_work(&candidate);
         if stage.failures <= self.policy.work_retries {
             let resume = Resume {
                 base_commit: work.base_commit,
@@ -232,20 +232,11 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Orders a branch for work that will not land.
-    pub(super) fn keep_work(stage: &mut Stage, candidate: &Candidate) {
-        let mut branch = format!("wip/{}-attempt-{}", stage.id, candidate.run.attempt);
-        if candidate.run.retry > 0 {
-            branch = format!("{branch}-r{}", candidate.run.retry);
-        }
-        add_chore(stage, Chore::KeepWork { branch, commit: candidate.commit.clone() });
-    }
-
     /// Keeps what a run that failed has left, where it left anything new.
     pub(super) fn keep_capture(stage: &mut Stage, captured: &Captured, resume: Option<&Resume>) {
         let new = resume.map_or(!captured.changed.is_empty(), |resume| resume.tree != captured.candidate.tree);
         if new {
-            Self::keep_work(stage, &captured.candidate);
+            stage.keep_work(&captured.candidate);
         }
     }
 
@@ -263,13 +254,6 @@ pub(super) struct WorkFailure {
     pub(super) candidate: Candidate,
     pub(super) evidence: Vec<RunId>,
     pub(super) run: RunId,
-}
-
-/// Orders a chore once.
-pub(super) fn add_chore(stage: &mut Stage, chore: Chore) {
-    if !stage.chores.contains(&chore) {
-        stage.chores.push(chore);
-    }
 }
 
 /// Work that an ended stage leaves.

@@ -2,7 +2,7 @@
 
 use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
-use super::turn::{Turn, WorkFailure, add_chore, keep};
+use super::turn::{Turn, WorkFailure, keep};
 use super::working::{crashed, how_it_ended, over_cap};
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::ids::{Role, RunId};
@@ -84,11 +84,11 @@ pub(super) fn advance_gate(turn: &mut Turn, stage: &mut Stage) {
 fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flight, record: &ExitRecord) {
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
-        add_chore(stage, Chore::Clear { run: flight.run.clone() });
+        stage.add_chore(Chore::Clear { run: flight.run.clone() });
     };
     if let Some(why) = flight.stopping {
         settle(turn, stage, RunOutcome::Cancelled);
-        Turn::keep_work(stage, &gating.candidate);
+        stage.keep_work(&gating.candidate);
         return end_stopped(turn, stage, why, &flight.run);
     }
     if record.ended_by == EndedBy::Cancelled {
@@ -103,7 +103,7 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
                 stage.life = Life::Gating(Gating { flight: None, not_before, ..gating });
             }
             PutOff::Never(status, reason) => {
-                Turn::keep_work(stage, &gating.candidate);
+                stage.keep_work(&gating.candidate);
                 turn.end(stage, status, reason, None, Some(&flight.run));
             }
         }
@@ -194,14 +194,14 @@ fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flig
 
 fn gate_again(turn: &mut Turn, stage: &mut Stage, gating: &Gating, flight: &Flight, code: &str, detail: &str) {
     if let Some(why) = flight.stopping {
-        Turn::keep_work(stage, &gating.candidate);
+        stage.keep_work(&gating.candidate);
         return end_stopped(turn, stage, why, &flight.run);
     }
     if turn.may_retry(stage, Role::Gate, None) {
         turn.note(&stage.id, Some(&flight.run), code, detail);
         stage.life = Life::Gating(Gating { flight: None, ..gating.clone() });
     } else {
-        Turn::keep_work(stage, &gating.candidate);
+        stage.keep_work(&gating.candidate);
         let kept = keep(&gating.work, gating.candidate.clone(), Awaits::Nothing);
         let tries = stage.infrastructure_failures(Role::Gate, None);
         let reason = Reason::new(code, format!("{detail}; that was try {tries}, and the policy allows no more"));
@@ -240,7 +240,7 @@ pub(super) fn advance_seats(turn: &mut Turn, stage: &mut Stage) {
             verifying.seats[index].vote = None;
             verifying.seats[index].flight = None;
             if verifying.seats.iter().all(|seat| seat.flight.is_none()) {
-                Turn::keep_work(stage, &verifying.candidate);
+                stage.keep_work(&verifying.candidate);
                 return end_stopped(turn, stage, why, &flight.run);
             }
         }
@@ -249,7 +249,7 @@ pub(super) fn advance_seats(turn: &mut Turn, stage: &mut Stage) {
     if let Some((status, reason, run)) = stopped
         && verifying.seats.iter().all(|seat| seat.flight.is_none())
     {
-        Turn::keep_work(stage, &verifying.candidate);
+        stage.keep_work(&verifying.candidate);
         return turn.end(stage, status, reason, None, Some(&run));
     }
     // Every seat is heard once before anything is decided; a seat that returned no verdict is asked again only where
@@ -279,7 +279,7 @@ fn seat_ended(
     let Product::Verifier { verdict } = &ended.product else { return None };
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
-        add_chore(stage, Chore::Clear { run: flight.run.clone() });
+        stage.add_chore(Chore::Clear { run: flight.run.clone() });
     };
     if flight.stopping.is_some() {
         settle(turn, stage, RunOutcome::Cancelled);
@@ -309,7 +309,7 @@ fn seat_ended(
         && !crashed(record)
     {
         settle(turn, stage, RunOutcome::Done);
-        add_chore(stage, Chore::Publish { run: flight.run.clone() });
+        stage.add_chore(Chore::Publish { run: flight.run.clone() });
         vote(turn, stage, seat, flight, verdict);
         return None;
     }
@@ -424,7 +424,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
         }
         Outcome::Retry => {}
         Outcome::Blocked => {
-            Turn::keep_work(stage, &verifying.candidate);
+            stage.keep_work(&verifying.candidate);
             let kept = keep(&verifying.work, verifying.candidate.clone(), Awaits::VerifierAnswer);
             let asking = runs_that(Said::Blocked);
             let (status, code, words) = if !asking.is_empty() {
@@ -441,7 +441,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
                 (EndStatus::Blocked, "panel-undecided", words)
             };
             for run in asking {
-                add_chore(stage, Chore::Ask { run });
+                stage.add_chore(Chore::Ask { run });
             }
             turn.end(stage, status, Reason::new(code, words), Some(kept), Some(&last));
         }

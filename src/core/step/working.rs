@@ -2,7 +2,7 @@
 
 use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
-use super::turn::{Turn, WorkFailure, add_chore, keep};
+use super::turn::{Turn, WorkFailure, keep};
 use super::verifying;
 use crate::core::card::Scope;
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
@@ -61,7 +61,7 @@ fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, e
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
         if !matches!(work, WorkSighting::Unreadable(_)) {
-            add_chore(stage, Chore::Clear { run: flight.run.clone() });
+            stage.add_chore(Chore::Clear { run: flight.run.clone() });
         }
     };
     if let Some(why) = flight.stopping {
@@ -229,7 +229,7 @@ fn handed_in(
     match handoff.status {
         HandoffStatus::Fail => {
             settle(turn, stage, RunOutcome::Failed);
-            add_chore(stage, publish);
+            stage.add_chore(publish);
             let captured = captured(Some(work));
             keep_what_is_there(stage, working, captured);
             let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::Nothing));
@@ -238,8 +238,8 @@ fn handed_in(
         }
         HandoffStatus::Blocked => {
             settle(turn, stage, RunOutcome::Asked);
-            add_chore(stage, publish);
-            add_chore(stage, Chore::Ask { run: flight.run.clone() });
+            stage.add_chore(publish);
+            stage.add_chore(Chore::Ask { run: flight.run.clone() });
             let captured = captured(Some(work));
             keep_what_is_there(stage, working, captured);
             let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::WorkerAnswer));
@@ -272,7 +272,7 @@ fn candidate(
     captured: &Captured,
     settle: &dyn Fn(&mut Turn, &mut Stage, RunOutcome),
 ) {
-    add_chore(stage, Chore::Publish { run: flight.run.clone() });
+    stage.add_chore(Chore::Publish { run: flight.run.clone() });
     if let Some((status, reason, may_fix)) = fault_of(turn, stage, working, captured) {
         settle(turn, stage, RunOutcome::Failed);
         if may_fix {
@@ -288,13 +288,13 @@ fn candidate(
                 },
             );
         }
-        Turn::keep_work(stage, &captured.candidate);
+        stage.keep_work(&captured.candidate);
         let kept = keep(&working.work, captured.candidate.clone(), Awaits::Nothing);
         return turn.end(stage, status, reason, Some(kept), Some(&flight.run));
     }
     settle(turn, stage, RunOutcome::Done);
     stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
-    add_chore(stage, Chore::PointRunBranch { commit: captured.candidate.commit.clone() });
+    stage.add_chore(Chore::PointRunBranch { commit: captured.candidate.commit.clone() });
     verifying::begin(turn, stage, working.work.clone(), captured.candidate.clone(), &flight.run);
 }
 
@@ -350,5 +350,5 @@ pub(super) fn nothing_to_land(turn: &mut Turn, stage: &mut Stage) {
     let over = Over { status: EndStatus::Completed, reason: Some(reason), at: turn.now, commit: None, kept: None };
     turn.moves(stage, Life::Over(over), None, "completed", detail);
     turn.budget.consecutive_failures = 0;
-    add_chore(stage, Chore::DropRunBranch);
+    stage.add_chore(Chore::DropRunBranch);
 }
