@@ -308,20 +308,12 @@ impl Desk {
 
 /// The verifiers look at the same candidate again; their next runs get new ids from the history.
 fn look_again(stage: &Stage, kept: &Kept) -> Life {
-    let panel = stage.verifiers.len() > 1;
-    let seats = (1..).zip(&stage.verifiers).map(|(number, verifier)| Seat {
-        number: panel.then_some(number),
-        verifier: verifier.clone(),
-        flight: None,
-        not_before: None,
-        vote: None,
-    });
     let gate = stage.history.iter().rev().find(|past| past.run.role == super::ids::Role::Gate);
     Life::Verifying(Verifying {
         work: Work { base_commit: kept.base_commit.clone(), started_at: kept.started_at },
         candidate: kept.candidate.clone(),
         gate: gate.map(|past| past.run.clone()),
-        seats: seats.collect(),
+        seats: Seat::open(&stage.verifiers),
     })
 }
 

@@ -312,6 +312,21 @@ pub struct Seat {
     pub vote: Option<Ballot>,
 }
 
+impl Seat {
+    /// The seats of a panel, all open; one verifier alone has one seat without a number.
+    pub fn open(verifiers: &[Identity]) -> Vec<Self> {
+        let panel = verifiers.len() > 1;
+        let seat = |(number, verifier): (u32, &Identity)| Self {
+            number: panel.then_some(number),
+            verifier: verifier.clone(),
+            flight: None,
+            not_before: None,
+            vote: None,
+        };
+        (1..).zip(verifiers).map(seat).collect()
+    }
+}
+
 /// A vote that was cast, or the finding that none will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

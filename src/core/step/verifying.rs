@@ -46,15 +46,7 @@ pub(super) fn to_the_verifiers(
     run: &RunId,
     detail: &str,
 ) {
-    let panel = stage.verifiers.len() > 1;
-    let seats = (1..).zip(&stage.verifiers).map(|(number, verifier)| Seat {
-        number: panel.then_some(number),
-        verifier: verifier.clone(),
-        flight: None,
-        not_before: None,
-        vote: None,
-    });
-    let verifying = Verifying { work, candidate, gate, seats: seats.collect() };
+    let verifying = Verifying { work, candidate, gate, seats: Seat::open(&stage.verifiers) };
     turn.moves(stage, Life::Verifying(verifying), Some(run), "to-verify", detail);
 }
 
