@@ -40,6 +40,8 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
 /// The whole world of a night that a plan must not touch: state, git with its objects and refs, worktrees, checkout.
 fn world(night: &Night) -> BTreeMap<String, Vec<u8>> {
     let mut world = files(&night.repo);
+    // A run's pulse that finds the lock held leaves this mark, whenever it comes; a plan takes no lock and leaves none.
+    world.remove("state/.tick.again");
     if night.worktrees().exists() {
         world.extend(files(&night.worktrees()).into_iter().map(|(name, bytes)| (format!("worktrees: {name}"), bytes)));
     }

@@ -133,10 +133,20 @@ pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, TickError> {
     let path = root.join(MANIFEST);
     let local_path = root.join(LOCAL_MANIFEST);
     let Some(bytes) = document::read(&path)? else { return Ok(None) };
-    let local_bytes = document::read(&local_path)?;
+    let Some(local_bytes) = document::read(&local_path)? else {
+        // One file is the common case, and a tick pays for nothing but parsing it.
+        let faulty = |faults| LayerFaults(vec![(path.clone(), faults)]);
+        let manifest: Manifest = document::from_yaml(&bytes).map_err(faulty)?;
+        let faults = check(&manifest);
+        return if faults.is_empty() {
+            Ok(Some(manifest))
+        } else {
+            Err(faulty(document::locate(&bytes, faults)).into())
+        };
+    };
     let base = Layer { path: &path, bytes: &bytes };
-    let local = local_bytes.as_ref().map(|bytes| Layer { path: &local_path, bytes });
-    Ok(Some(document::from_yaml_layers(base, local, Manifest::merged, check)?))
+    let local = Layer { path: &local_path, bytes: &local_bytes };
+    Ok(Some(document::from_yaml_layers(base, Some(local), Manifest::merged, check)?))
 }
 
 /// Everything that is wrong with a manifest beyond its shape, its families included.
