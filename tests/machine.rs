@@ -13,8 +13,8 @@ use autometta::core::exit::{
 use autometta::core::handoff::Handoff;
 use autometta::core::ids::{ObjectId, Role, RunId, StageId};
 use autometta::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LostRun, Observation, Placed, Product, Pulse, Returned, Sighting, Watched,
-    WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, Placed, Product, Pulse, Returned,
+    Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, operate, queued};
 use autometta::core::policy::Policy;
@@ -286,6 +286,10 @@ impl World {
             };
             for flight in stage.life.flights() {
                 let sighting = self.sight(flight, tree.as_ref());
+                if matches!(sighting, Sighting::NotStarted) {
+                    let count = usize::try_from(self.dice.roll(5)).expect("small");
+                    seen.launch_faults.insert(flight.run.clone(), LaunchFaults { count, last: "no".to_owned() });
+                }
                 seen.runs.insert(flight.run.clone(), sighting);
             }
             if let Life::Landing(landing) = &stage.life {

@@ -15,8 +15,8 @@ use super::verdict::Verdict;
 pub struct Observation {
     /// The runs in flight.
     pub runs: BTreeMap<RunId, Sighting>,
-    /// Why launches of runs that did not start have failed, where that is known.
-    pub launch_faults: BTreeMap<RunId, String>,
+    /// Launches that were tried and failed, of runs that did not start.
+    pub launch_faults: BTreeMap<RunId, LaunchFaults>,
     /// What stages ask for, read from their cards; or why a card cannot be used.
     pub briefs: BTreeMap<StageId, Result<Box<Brief>, String>>,
     /// The tips of base branches; none for a branch that does not exist.
@@ -29,6 +29,15 @@ pub struct Observation {
     pub done: BTreeMap<StageId, Vec<Chore>>,
     /// Who commits: the operator's git identity.
     pub committer: Option<Identity>,
+}
+
+/// Launches of one run that were tried and failed. An order that a killed tick did not get to is none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchFaults {
+    /// How many.
+    pub count: usize,
+    /// Why the last one failed.
+    pub last: String,
 }
 
 /// One run in flight, as it was found.

@@ -12,8 +12,8 @@ pub struct Policy {
     pub verifier_retries: u32,
     /// How often a run is tried again that was lost, crashed, or never started.
     pub infrastructure_retries: u32,
-    /// How often a launch is ordered before the run counts as never started.
-    pub launch_orders: u32,
+    /// How often a launch is tried before the run counts as never started.
+    pub launch_tries: usize,
     /// How many stages may be in progress at once.
     pub max_parallel: usize,
     /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
@@ -26,7 +26,7 @@ impl Default for Policy {
             work_retries: 1,
             verifier_retries: 3,
             infrastructure_retries: 3,
-            launch_orders: 3,
+            launch_tries: 3,
             max_parallel: 1,
             deferrals: 12,
         }

@@ -502,8 +502,6 @@ pub struct Flight {
     pub reserved: Reservation,
     /// When it was dispatched.
     pub dispatched_at: DateTime<Utc>,
-    /// How often its launch was ordered; it runs at most once all the same.
-    pub launches: u32,
     /// Set when it is to be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,

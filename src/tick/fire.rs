@@ -74,6 +74,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     }
     let mut landings = BTreeMap::new();
     let mut seen = Observation::default();
+    let mut moved = false;
     for _ in 0..ROUNDS {
         let now = clock::now();
         let observer = Observer { site, repo: &repo, objects: &repo, purpose: Purpose::Act, landings: &landings, now };
@@ -96,18 +97,18 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
         if !effects.is_empty() || changed {
             sweep(site);
         }
-        let transitions = !notes.is_empty();
+        moved |= !notes.is_empty();
         report.notes.extend(notes);
         let performed = perform(site, &repo, &loaded.state, &effects, now);
         report.failures.extend(performed.failures);
-        if transitions {
-            snapshot::write(site, &repo, &loaded, now)
-                .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
-        }
         landings = performed.landings;
         if !performed.landed {
             break;
         }
+    }
+    if moved {
+        snapshot::write(site, &repo, &loaded, clock::now())
+            .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
     }
     if report.notes.is_empty() {
         idle += 1;

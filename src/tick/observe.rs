@@ -16,8 +16,8 @@ use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Identity, Role, RunId, StageId};
 use crate::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LostRun, Observation, ParkedSighting, Product, Pulse, Returned, Sighting,
-    Watched, WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Product, Pulse,
+    Returned, Sighting, Watched, WorkSighting,
 };
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
@@ -73,8 +73,10 @@ impl Observer<'_> {
         self.pending(loaded, &mut seen)?;
         for (run, _) in seen.runs.iter().filter(|(_, sighting)| matches!(sighting, Sighting::NotStarted)) {
             let log = document::read(&self.site.layout.run(run).join(LAUNCH_LOG))?.unwrap_or_default();
-            if let Some(line) = String::from_utf8_lossy(&log).lines().next_back() {
-                seen.launch_faults.insert(run.clone(), line.to_owned());
+            let log = String::from_utf8_lossy(&log);
+            if let Some(last) = log.lines().next_back() {
+                let faults = LaunchFaults { count: log.lines().count(), last: last.to_owned() };
+                seen.launch_faults.insert(run.clone(), faults);
             }
         }
         let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));

@@ -141,8 +141,8 @@ fn launch(site: &Site, repo: &Repo, state: &State, run: &RunId, now: DateTime<Ut
     let dir = site.layout.run(run);
     let result = prepare_and_launch(site, repo, stage, &job, &dir, now);
     if let Err(error) = &result {
-        // The next look finds that it never started; why, stands here for people.
-        let line = format!("{now} {error}\n");
+        // The next look finds that it never started; how often that was tried and why it failed stands here, a line each.
+        let line = format!("{now} {error}").replace('\n', " ") + "\n";
         if atomic::make_dirs(&dir, Durability::Volatile).is_ok() {
             drop(atomic::append_durable(&dir.join(LAUNCH_LOG), line.as_bytes()));
         }

@@ -156,7 +156,6 @@ fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, re
         family: placed.map(|placed| placed.family.clone()),
         reserved,
         dispatched_at: turn.now,
-        launches: 1,
         stopping: None,
     }
 }

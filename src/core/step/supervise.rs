@@ -28,7 +28,7 @@ pub(super) enum Look {
     Ended(Box<Ended>),
     /// It ended without a record.
     Lost(Box<LostRun>),
-    /// Its launch was ordered as often as the policy allows and never happened.
+    /// Its launch was tried as often as the policy allows and failed each time, or is no longer wanted.
     NeverStarted,
 }
 
@@ -37,10 +37,10 @@ pub(super) fn look(turn: &mut Turn, stage: &StageId, flight: &mut Flight) -> Loo
     match turn.seen.runs.get(&flight.run) {
         None => Look::Nothing,
         Some(Sighting::NotStarted) => {
-            if flight.stopping.is_some() || flight.launches >= turn.policy.launch_orders {
+            let failed = turn.seen.launch_faults.get(&flight.run).map_or(0, |faults| faults.count);
+            if flight.stopping.is_some() || failed >= turn.policy.launch_tries {
                 return Look::NeverStarted;
             }
-            flight.launches += 1;
             turn.launch(&flight.run);
             Look::Nothing
         }
@@ -78,7 +78,7 @@ fn over_time(flight: &Flight, pulse: Pulse) -> bool {
 /// Why a run never started, in words.
 pub(super) fn why_never_started(turn: &Turn, run: &RunId) -> String {
     let known = turn.seen.launch_faults.get(run);
-    known.cloned().unwrap_or_else(|| "its supervisor did not start".to_owned())
+    known.map_or_else(|| "its supervisor did not start".to_owned(), |faults| faults.last.clone())
 }
 
 /// Settles a run that never ran at all: nothing is charged.

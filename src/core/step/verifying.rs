@@ -142,7 +142,9 @@ fn gate_failure(record: &ExitRecord) -> GateEnd {
             let after = gate.elapsed_seconds;
             return GateEnd::Failed(format!(
                 "{} (`{}`) timed out after {after:.0}s\n{}",
-                gate.name, gate.command, gate.output_tail
+                gate.name,
+                one_line(&gate.command),
+                gate.output_tail
             ));
         }
         match gate.exit {
@@ -153,13 +155,17 @@ fn gate_failure(record: &ExitRecord) -> GateEnd {
             ProcessEnd::Code(code) => {
                 return GateEnd::Failed(format!(
                     "{} (`{}`) exited {code}\n{}",
-                    gate.name, gate.command, gate.output_tail
+                    gate.name,
+                    one_line(&gate.command),
+                    gate.output_tail
                 ));
             }
             ProcessEnd::Signal(signal) => {
                 return GateEnd::Failed(format!(
                     "{} (`{}`) died of signal {signal}\n{}",
-                    gate.name, gate.command, gate.output_tail
+                    gate.name,
+                    one_line(&gate.command),
+                    gate.output_tail
                 ));
             }
             ProcessEnd::None => return GateEnd::Broken(format!("{} could not be started", gate.name)),
@@ -169,6 +175,13 @@ fn gate_failure(record: &ExitRecord) -> GateEnd {
         return GateEnd::Broken(format!("the gate left no complete record: {}", how_it_ended(record)));
     }
     GateEnd::Passed
+}
+
+/// The first line of a command that says something, for a sentence.
+fn one_line(command: &str) -> String {
+    let mut lines = command.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
 }
 
 fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flight) {
