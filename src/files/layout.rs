@@ -115,11 +115,6 @@ impl Layout {
         self.state.join("git")
     }
 
-    /// The registry of live runs.
-    pub fn active_agents(&self) -> PathBuf {
-        self.state.join("active-agents")
-    }
-
     /// What git ignores here: everything but this file's neighbour README.
     pub fn gitignore(&self) -> PathBuf {
         self.state.join(".gitignore")
