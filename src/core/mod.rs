@@ -23,5 +23,6 @@ pub mod step;
 mod strict;
 pub mod subscriber;
 pub mod template;
+pub mod timer;
 pub mod v1;
 pub mod verdict;

@@ -15,6 +15,7 @@ use super::document::{self, DocumentError};
 use super::ledger::sha256_hex;
 use crate::core::fault::Faults;
 use crate::core::subscriber::{Slug, Subscriber};
+use crate::core::timer::TimerRecord;
 
 /// Why home cannot be used.
 #[derive(Debug, Error)]
@@ -142,6 +143,30 @@ impl Home {
         atomic::make_dirs(&self.subscriber_dir(), Durability::Durable)?;
         atomic::write(&path, text.as_bytes(), Durability::Durable)?;
         Ok(true)
+    }
+
+    /// Where the installed timer is written down.
+    pub fn timer_path(&self) -> PathBuf {
+        self.path.join("timer.json")
+    }
+
+    /// The timer that was installed; none where there is none.
+    pub fn timer(&self) -> Result<Option<TimerRecord>, HomeError> {
+        let path = self.timer_path();
+        let Some(bytes) = document::read(&path)? else { return Ok(None) };
+        document::from_json(bytes).map(Some).map_err(|faults| HomeError::Faults { path, faults })
+    }
+
+    /// Writes down the timer that was installed, or that there is none any more.
+    pub fn set_timer(&self, record: Option<&TimerRecord>) -> Result<(), HomeError> {
+        let path = self.timer_path();
+        let Some(record) = record else { return Ok(atomic::remove(&path)?) };
+        self.ensure()?;
+        let text = document::to_json_pretty(record).map_err(|error| HomeError::Faults {
+            path: path.clone(),
+            faults: Faults::one(None, "", error.to_string()),
+        })?;
+        Ok(atomic::write(&path, text.as_bytes(), Durability::Durable)?)
     }
 
     /// A text that names this machine: the system's machine id, or one that is made once and kept here.
