@@ -7,10 +7,10 @@
 mod args;
 mod cards;
 mod demo;
+mod log;
 mod logging;
 mod ops;
 mod output;
-mod report;
 mod run;
 mod show;
 mod status;
@@ -72,7 +72,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Run(args) => run::run(&at, &args),
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),
-        Command::Log(args) => report::log(&at, &args),
+        Command::Log(args) => log::log(&at, &args),
         Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),
