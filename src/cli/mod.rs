@@ -7,14 +7,17 @@
 mod args;
 mod cards;
 mod demo;
+mod doctor;
 mod logging;
 mod ops;
 mod output;
+mod register;
 mod report;
 mod run;
 mod show;
 mod status;
 mod ticks;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +82,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Answer(args) => ops::answer(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
+        Command::Doctor(args) => doctor::doctor(&at, &args),
+        Command::Register(args) => register::register(&at, &args),
+        Command::Watch(args) => watch::watch(&at, &args),
+        Command::Probe(args) => doctor::probe(&args),
+        Command::Await(args) => Ok(register::await_process(&args)),
         Command::Demo(args) => demo::demo(&args),
     }
 }

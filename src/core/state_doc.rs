@@ -372,7 +372,7 @@ fn need<T>(value: Option<T>, field: &str, why: &str, place: &str, faults: &mut F
 impl StageDoc {
     fn into_stage(self, place: &str, faults: &mut Faults) -> Option<Stage> {
         for run in &self.runs {
-            if run.run.stage != self.id || run.run.attempt != self.attempt {
+            if run.run.stage != self.id || run.run.attempt != self.attempt || run.run.is_manual() {
                 faults.add(None, format!("{place}/runs"), format!("`{}` is not a run of this attempt", run.run));
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod brief;
 mod carry;
+pub mod doctor;
 pub mod clock;
 mod error;
 mod fire;
@@ -16,6 +17,8 @@ mod perform;
 mod plan;
 mod prompt;
 mod publish;
+pub mod register;
+pub mod restore;
 mod script;
 mod site;
 pub mod snapshot;
