@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::core::quantity::grouped;
 use crate::tick::clock;
 use crate::tick::doctor::{self, Area, Finding, Level, Report};
-use crate::tick::restore::{self, Decision, Outcome, Proposal};
 use crate::tick::find_root;
+use crate::tick::restore::{self, Decision, Outcome, Proposal};
 
 use super::{DONE, FAILED, Place, REFUSED, output};
 
@@ -27,6 +27,14 @@ pub struct DoctorArgs {
     /// Look at every subscribed repository instead of the one around the present directory.
     #[arg(long, conflicts_with = "restore")]
     pub all: bool,
+    /// Bringing a damaged state back.
+    #[command(flatten)]
+    pub restoring: RestoreArgs,
+}
+
+/// `doctor --restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
     /// Bring state.yaml, budget.json and the ledger's end back from the newest good copy, after showing what that means.
     #[arg(long)]
     pub restore: bool,
@@ -44,7 +52,7 @@ pub struct ProbeArgs {
 }
 
 pub fn doctor(at: &Place, args: &DoctorArgs) -> anyhow::Result<u8> {
-    if args.restore {
+    if args.restoring.restore {
         return restore(at, args);
     }
     let report = doctor::examine(&at.home, &at.exe, &repos(at, args)?, clock::now());
@@ -61,7 +69,10 @@ fn repos(at: &Place, args: &DoctorArgs) -> anyhow::Result<Vec<PathBuf>> {
     if args.all {
         // One that cannot be read is a finding about home.
         let subscribers = at.home.subscribers()?.into_iter().filter_map(|(_, subscriber)| subscriber.ok());
-        return Ok(subscribers.filter(|known| known.enabled && known.repo_path.is_dir()).map(|known| known.repo_path).collect());
+        return Ok(subscribers
+            .filter(|known| known.enabled && known.repo_path.is_dir())
+            .map(|known| known.repo_path)
+            .collect());
     }
     let path = at.path()?;
     Ok(if at.repo.is_some() || find_root(&path).is_ok() { vec![path] } else { Vec::new() })
@@ -82,7 +93,10 @@ fn text(report: &Report) -> String {
     for finding in &report.findings {
         let place = (finding.area, finding.repo.as_ref());
         if under != Some(place) {
-            let heading = finding.repo.as_ref().map_or_else(|| finding.area.as_str().to_owned(), |repo| repo.display().to_string());
+            let heading = finding
+                .repo
+                .as_ref()
+                .map_or_else(|| finding.area.as_str().to_owned(), |repo| repo.display().to_string());
             text.push_str(&format!("{}{heading}\n", if under.is_some() { "\n" } else { "" }));
             under = Some(place);
         }
@@ -137,11 +151,15 @@ fn restore(at: &Place, args: &DoctorArgs) -> anyhow::Result<u8> {
     if args.json {
         output::json(&RestoreJson { proposal: shown, restored, kept })?;
     } else if restored {
-        let kept = if kept.is_empty() { String::new() } else { format!("; kept in {}: {}", site.layout.dir().display(), kept.join(", ")) };
+        let kept = if kept.is_empty() {
+            String::new()
+        } else {
+            format!("; kept in {}: {}", site.layout.dir().display(), kept.join(", "))
+        };
         output::print(&format!("restored{kept}\nnext: `autometta status`; the next tick goes on from here\n"))?;
     } else if shown.is_none() {
         output::print("nothing is damaged, so there is nothing to restore\n")?;
-    } else if args.yes || io::stdin().is_terminal() {
+    } else if args.restoring.yes || io::stdin().is_terminal() {
         output::print("nothing was changed\n")?;
     } else {
         eprintln!("autometta: nothing was changed; to restore, say so: `autometta doctor --restore --yes`");
@@ -154,7 +172,7 @@ fn decide(proposal: &Proposal, args: &DoctorArgs) -> anyhow::Result<Decision> {
     if !args.json {
         output::print(&words(proposal))?;
     }
-    if args.yes {
+    if args.restoring.yes {
         return Ok(Decision::Restore);
     }
     if args.json || !io::stdin().is_terminal() {
@@ -174,7 +192,9 @@ fn words(proposal: &Proposal) -> String {
     let mut list = |heading: &str, lines: &[String]| {
         if !lines.is_empty() {
             text.push_str(&format!("{heading}\n"));
-            lines.iter().for_each(|line| text.push_str(&format!("  {}\n", line.replace('\n', "\n  "))));
+            for line in lines {
+                text.push_str(&format!("  {}\n", line.replace('\n', "\n  ")));
+            }
         }
     };
     list("damaged:", &proposal.damage);
@@ -206,18 +226,27 @@ fn words(proposal: &Proposal) -> String {
         .stages
         .iter()
         .map(|change| {
-            format!("{}: {} in the copy, {} by the ledger, will be {}", change.stage, change.copy, change.ledger, change.restored)
+            format!(
+                "{}: {} in the copy, {} by the ledger, will be {}",
+                change.stage, change.copy, change.ledger, change.restored
+            )
         })
         .collect();
     list("stages that differ:", &stages);
     let orphans: Vec<String> = proposal.orphans.iter().map(ToString::to_string).collect();
-    list("runs that the copy does not know; stopped, their work kept on wip/ branches, their ids not used again:", &orphans);
+    list(
+        "runs that the copy does not know; stopped, their work kept on wip/ branches, their ids not used again:",
+        &orphans,
+    );
     list("queued since, to be queued again with `autometta add-stage`:", &proposal.queue_again);
     let mut ledger = Vec::new();
     if proposal.torn_bytes > 0 {
         ledger.push(format!("{} bytes after its last whole line are moved aside", grouped(proposal.torn_bytes as u64)));
         if proposal.ledger_lines_back == 0 {
-            ledger.push("what they told is lost: one transition, whose effects stand in the files it was written with".to_owned());
+            ledger.push(
+                "what they told is lost: one transition, whose effects stand in the files it was written with"
+                    .to_owned(),
+            );
         }
     }
     if proposal.ledger_lines_back > 0 {
@@ -227,7 +256,10 @@ fn words(proposal: &Proposal) -> String {
     let spend = &proposal.spend;
     let mut figures = vec![format!("{} tokens, {}", spend.tokens, spend.cost_usd)];
     if (spend.copy_tokens, spend.copy_cost_usd) != (spend.tokens, spend.cost_usd) {
-        figures.push(format!("(the copy has {} tokens, {}; the higher figures stand)", spend.copy_tokens, spend.copy_cost_usd));
+        figures.push(format!(
+            "(the copy has {} tokens, {}; the higher figures stand)",
+            spend.copy_tokens, spend.copy_cost_usd
+        ));
     }
     list("spent:", &figures);
     if proposal.lifts_halt {

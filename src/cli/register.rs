@@ -110,7 +110,9 @@ pub fn register(at: &Place, args: &RegisterArgs) -> anyhow::Result<u8> {
         output::json(&RegisterJson { run_id, directory, stdout_log })?;
     } else {
         let log = stdout_log.display();
-        output::print(&format!("{run_id} runs; its output is in {log}\n`autometta watch {run_id}` waits for its end\n"))?;
+        output::print(&format!(
+            "{run_id} runs; its output is in {log}\n`autometta watch {run_id}` waits for its end\n"
+        ))?;
     }
     Ok(DONE)
 }

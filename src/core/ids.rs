@@ -377,7 +377,14 @@ mod tests {
 
     #[test]
     fn run_ids_survive_a_round_trip_and_nothing_else_parses() {
-        for good in ["01-a.1.worker", "01-a.manual.worker", "01-a.manual.gate.r3", "01-a.12.verifier-3", "01-a.1.gate.r2", "00b-x.2.verifier-1.r9"] {
+        for good in [
+            "01-a.1.worker",
+            "01-a.manual.worker",
+            "01-a.manual.gate.r3",
+            "01-a.12.verifier-3",
+            "01-a.1.gate.r2",
+            "00b-x.2.verifier-1.r9",
+        ] {
             assert_eq!(good.parse::<RunId>().expect(good).to_string(), good);
         }
         for bad in [

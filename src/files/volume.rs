@@ -10,8 +10,22 @@ use super::lock::{self, Lock, LockError};
 
 /// The file systems whose files other machines can change, or whose locks are somebody else's.
 const SHARED: [&str; 16] = [
-    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "afpfs", "ceph", "coda", "gfs2", "glusterfs",
-    "lustre", "webdav",
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "9p",
+    "afs",
+    "afpfs",
+    "ceph",
+    "coda",
+    "gfs2",
+    "glusterfs",
+    "lustre",
+    "webdav",
 ];
 
 /// The kind of a file system.

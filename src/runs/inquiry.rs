@@ -164,6 +164,8 @@ mod tests {
         let argv = ["no-such-program".to_owned()];
         let limit = Duration::from_secs(1);
         let answer = Inquiry { argv: &argv, environment: &environment, input: b"", limit }.ask();
-        assert!(matches!(answer, Answer::NotStarted(why) if why.contains("no-such-program: not found in PATH=/nowhere")));
+        assert!(
+            matches!(answer, Answer::NotStarted(why) if why.contains("no-such-program: not found in PATH=/nowhere"))
+        );
     }
 }

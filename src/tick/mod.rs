@@ -2,8 +2,8 @@
 
 pub mod brief;
 mod carry;
-pub mod doctor;
 pub mod clock;
+pub mod doctor;
 mod error;
 mod fire;
 pub mod heartbeat;

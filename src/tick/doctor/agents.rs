@@ -93,8 +93,11 @@ pub(super) fn wanted(sites: &[&Site]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for site in sites {
         let stages = store::peek(&site.layout).map(|loaded| loaded.state.stages).unwrap_or_default();
-        let queued: BTreeSet<FamilyName> =
-            stages.iter().filter(|stage| !matches!(stage.life, Life::Over(_))).flat_map(|stage| families(site, stage)).collect();
+        let queued: BTreeSet<FamilyName> = stages
+            .iter()
+            .filter(|stage| !matches!(stage.life, Life::Over(_)))
+            .flat_map(|stage| families(site, stage))
+            .collect();
         for spec in site.families.iter() {
             let need = if queued.contains(&spec.name) {
                 Need::Queued
@@ -109,7 +112,10 @@ pub(super) fn wanted(sites: &[&Site]) -> Vec<Wanted> {
     if wanted.iter().all(|wanted| wanted.version.is_none())
         && let Ok(usual) = Families::new(&BTreeMap::new())
     {
-        usual.iter().filter(|spec| USUAL.contains(&spec.name.as_str())).for_each(|spec| add(&mut wanted, of(spec, Need::Usual)));
+        usual
+            .iter()
+            .filter(|spec| USUAL.contains(&spec.name.as_str()))
+            .for_each(|spec| add(&mut wanted, of(spec, Need::Usual)));
     }
     wanted
 }
@@ -209,10 +215,25 @@ pub(super) fn check(wanted: &[Wanted]) -> Vec<Finding> {
         wanted.iter().zip(&found).flat_map(|(wanted, found)| judge(wanted, found)).collect();
     findings.push(match runs::locate("tmux", &runs::inherited(["PATH"])) {
         Ok(path) => Finding::ok(Area::Machine, format!("tmux is {}", path.display())),
-        Err(_) => Finding::warning(Area::Machine, "tmux is not installed; `autometta attach` needs it, nothing else does")
-            .mend("install tmux"),
+        Err(_) => {
+            Finding::warning(Area::Machine, "tmux is not installed; `autometta attach` needs it, nothing else does")
+                .mend("install tmux")
+        }
     });
     findings
+}
+
+/// A fault where a queued stage needs the family, and a warning where nothing does yet.
+pub(super) fn by_need(area: Area, wanted: &Wanted, says: String) -> Finding {
+    match wanted.need {
+        Need::Queued => Finding::fault(area, says),
+        Need::Configured | Need::Usual => Finding::warning(area, says),
+    }
+}
+
+/// A question as it would be typed.
+fn typed(question: Option<&Vec<String>>) -> String {
+    question.map(|words| words.join(" ")).unwrap_or_default()
 }
 
 fn judge(wanted: &Wanted, found: &Found) -> Vec<Finding> {
@@ -224,11 +245,7 @@ fn judge(wanted: &Wanted, found: &Found) -> Vec<Finding> {
     let path = match &found.program {
         Ok(path) => path.display(),
         Err(why) => {
-            let says = format!("{family}: {why}");
-            let finding = match wanted.need {
-                Need::Queued => Finding::fault(Area::Machine, says),
-                Need::Configured | Need::Usual => Finding::warning(Area::Machine, says),
-            };
+            let finding = by_need(Area::Machine, wanted, format!("the family {family} has no program: {why}"));
             return vec![finding.mend(format!("install {program}, or put its folder into PATH"))];
         }
     };
@@ -236,10 +253,10 @@ fn judge(wanted: &Wanted, found: &Found) -> Vec<Finding> {
         Fact::Unasked => Finding::ok(Area::Machine, format!("{family} is {path}")),
         Fact::Yes(said) => version(wanted, said, &path.to_string()),
         Fact::No(said) => Finding::fault(Area::Machine, format!("{path} does not say its version: {said}"))
-            .mend(wanted.version.iter().flatten().cloned().collect::<Vec<_>>().join(" ")),
+            .mend(typed(wanted.version.as_ref())),
         Fact::Silent => {
             let says = format!("{path} did not say its version within {} seconds", LIMIT.as_secs());
-            Finding::warning(Area::Machine, says).mend(wanted.version.iter().flatten().cloned().collect::<Vec<_>>().join(" "))
+            Finding::warning(Area::Machine, says).mend(typed(wanted.version.as_ref()))
         }
     }];
     findings.extend(login(wanted, &found.login));
@@ -282,7 +299,7 @@ fn dotted(number: &[u64]) -> String {
 
 fn login(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
     let family = &wanted.family;
-    let command = wanted.login.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+    let command = typed(wanted.login.as_ref());
     let way_in = match family.as_str() {
         "claude" => "claude auth login".to_owned(),
         "codex" => "codex login".to_owned(),
@@ -293,11 +310,7 @@ fn login(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
         Fact::Yes(_) => Finding::ok(Area::Machine, format!("{family} is logged in (`{command}`)")),
         Fact::No(_) => {
             let says = format!("{family} is not logged in (`{command}`), and its runs use the subscription's login");
-            let finding = match wanted.need {
-                Need::Queued => Finding::fault(Area::Machine, says),
-                Need::Configured | Need::Usual => Finding::warning(Area::Machine, says),
-            };
-            finding.mend(way_in)
+            by_need(Area::Machine, wanted, says).mend(way_in)
         }
         Fact::Silent => {
             let says = format!("`{command}` did not answer within {} seconds", LIMIT.as_secs());
@@ -308,7 +321,7 @@ fn login(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
 
 fn sandbox(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
     let family = &wanted.family;
-    let command = wanted.sandbox.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+    let command = typed(wanted.sandbox.as_ref());
     Some(match fact {
         Fact::Unasked => return None,
         Fact::Yes(_) => Finding::ok(Area::Machine, format!("{family} can confine commands here (`{command}`)")),
@@ -318,10 +331,7 @@ fn sandbox(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
                 "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or set \
                  `families.{family}.sandbox: danger-full-access` in .autometta.yaml"
             );
-            match wanted.need {
-                Need::Queued => Finding::fault(Area::Machine, says).mend(mend),
-                Need::Configured | Need::Usual => Finding::warning(Area::Machine, says).mend(mend),
-            }
+            by_need(Area::Machine, wanted, says).mend(mend)
         }
         Fact::Silent => {
             let says = format!("`{command}` did not end within {} seconds", LIMIT.as_secs());

@@ -16,8 +16,12 @@ pub(super) fn program() -> Vec<Finding> {
     let found = Git::from_environment().with_limit(Duration::max(LIMIT, Duration::from_secs(5))).check();
     vec![match found {
         Ok(version) => Finding::ok(Area::Machine, format!("git {version} is {place}")),
-        Err(error @ GitError::TimedOut { .. }) => Finding::warning(Area::Machine, error.to_string()).mend("git version"),
-        Err(error) => Finding::fault(Area::Machine, error.to_string()).mend(format!("install git {} or newer", Version::MINIMUM)),
+        Err(error @ GitError::TimedOut { .. }) => {
+            Finding::warning(Area::Machine, error.to_string()).mend("git version")
+        }
+        Err(error) => {
+            Finding::fault(Area::Machine, error.to_string()).mend(format!("install git {} or newer", Version::MINIMUM))
+        }
     }]
 }
 
@@ -39,9 +43,7 @@ pub(super) fn repository(site: &Site) -> Vec<Finding> {
         Err(error) => Finding::fault(Area::Repository, error.to_string()).mend("edit .autometta.yaml"),
     });
     findings.push(match repo.committer() {
-        Ok(who) => {
-            Finding::ok(Area::Repository, format!("landings are committed by {} <{}>", who.name(), who.email()))
-        }
+        Ok(who) => Finding::ok(Area::Repository, format!("landings are committed by {} <{}>", who.name(), who.email())),
         Err(error) => Finding::fault(Area::Repository, error.to_string())
             .mend("git config user.name \"Your Name\" && git config user.email you@example.com"),
     });

@@ -16,7 +16,8 @@ pub(super) fn check(home: &Home) -> Vec<Finding> {
     let mut findings = vec![if meta.is_dir() && mode == 0o700 {
         Finding::ok(Area::Home, format!("{path} is its owner's alone"))
     } else {
-        let says = format!("{path} has mode {mode:03o} and should be a folder of mode 700: others could subscribe for you");
+        let says =
+            format!("{path} has mode {mode:03o} and should be a folder of mode 700: others could subscribe for you");
         Finding::fault(Area::Home, says).mend(format!("chmod 700 {path}"))
     }];
     match home.subscribers() {
@@ -27,10 +28,15 @@ pub(super) fn check(home: &Home) -> Vec<Finding> {
                 let file = home.path().join("subscribers").join(format!("{slug}.yaml"));
                 match subscriber {
                     Err(error) => {
-                        findings.push(Finding::fault(Area::Home, error.to_string()).mend(format!("edit {}", file.display())));
+                        findings.push(
+                            Finding::fault(Area::Home, error.to_string()).mend(format!("edit {}", file.display())),
+                        );
                     }
                     Ok(known) if known.enabled && !known.repo_path.is_dir() => {
-                        let says = format!("the subscriber {} is gone; every tick stumbles over it", known.repo_path.display());
+                        let says = format!(
+                            "the subscriber {} is gone; every tick stumbles over it",
+                            known.repo_path.display()
+                        );
                         findings.push(Finding::warning(Area::Home, says).mend(format!("rm {}", file.display())));
                     }
                     Ok(_) => {}

@@ -9,7 +9,7 @@ use crate::core::timer::TimerRecord;
 use crate::git::Git;
 use crate::runs::{self, Answer, Inquiry};
 
-use super::agents::{Fact, Found, LIMIT, Wanted, ask};
+use super::agents::{Fact, Found, LIMIT, Wanted, ask, by_need};
 use super::finding::{Area, Finding};
 
 /// What the hidden `__probe` reads on its standard input.
@@ -80,7 +80,7 @@ fn judge(record: &TimerRecord, wanted: &[Wanted], heard: &Heard, reinstall: &str
     }
     for (wanted, found) in wanted.iter().zip(&heard.found) {
         let family = &wanted.family;
-        let bad = |why: String| Finding::fault(Area::Timer, format!("under {under}, {family}: {why}"));
+        let bad = |why: String| by_need(Area::Timer, wanted, format!("under {under}, {family}: {why}"));
         match (&found.program, &found.version, &found.login) {
             (Err(why), ..) => findings.push(bad(why.clone()).mend(reinstall)),
             (Ok(_), Fact::No(why), _) => findings.push(bad(format!("it does not start: {why}")).mend(reinstall)),

@@ -8,12 +8,13 @@ use crate::families::{EnvSource, FamilySpec, SecretRef};
 use crate::runs;
 
 use super::super::site::Site;
-use super::agents::Wanted;
+use super::agents::{Need, Wanted};
 use super::finding::{Area, Finding};
 
 /// The routes of the families that this repository needs.
 pub(super) fn check(site: &Site, wanted: &[Wanted]) -> Vec<Finding> {
-    let is_wanted = |spec: &&FamilySpec| wanted.iter().any(|wanted| wanted.family == spec.name);
+    let needs = |wanted: &&Wanted| wanted.need > Need::Usual;
+    let is_wanted = |spec: &&FamilySpec| wanted.iter().filter(needs).any(|wanted| wanted.family == spec.name);
     // The timer's variables are what an `env:` reference is read from at night.
     let night = site.home.timer().ok().flatten().map(|record| record.env);
     let has = |name: &str| match &night {
@@ -26,9 +27,10 @@ pub(super) fn check(site: &Site, wanted: &[Wanted]) -> Vec<Finding> {
 fn of(spec: &FamilySpec, has: &impl Fn(&str) -> bool) -> Vec<Finding> {
     let family = &spec.name;
     let mut findings = vec![match spec.auth {
-        AuthMode::Subscription => {
-            Finding::ok(Area::Repository, format!("{family} runs on its own login (`auth: subscription`); no API key reaches it"))
-        }
+        AuthMode::Subscription => Finding::ok(
+            Area::Repository,
+            format!("{family} runs on its own login (`auth: subscription`); no API key reaches it"),
+        ),
         AuthMode::Api => {
             let keys: Vec<String> = spec
                 .api_keys
@@ -37,14 +39,19 @@ fn of(spec: &FamilySpec, has: &impl Fn(&str) -> bool) -> Vec<Finding> {
                 .collect();
             Finding::ok(Area::Repository, format!("{family} runs on an API key (`auth: api`): {}", keys.join(", ")))
         }
-        AuthMode::Local => Finding::ok(Area::Repository, format!("{family} runs on a model server of your own (`auth: local`)")),
+        AuthMode::Local => {
+            Finding::ok(Area::Repository, format!("{family} runs on a model server of your own (`auth: local`)"))
+        }
         AuthMode::None => Finding::ok(Area::Repository, format!("{family} needs no login (`auth: none`)")),
     }];
     for (name, source) in &spec.env {
         findings.extend(match source {
             EnvSource::Literal(_) if spec.api_keys.contains(name) => Some(
-                Finding::warning(Area::Repository, format!("{family}: the key {name} stands in the manifest itself, for everybody to read"))
-                    .mend(format!("put it into a file of mode 600 and write `{name}: \"file:/path\"`")),
+                Finding::warning(
+                    Area::Repository,
+                    format!("{family}: the key {name} stands in the manifest itself, for everybody to read"),
+                )
+                .mend(format!("put it into a file of mode 600 and write `{name}: \"file:/path\"`")),
             ),
             EnvSource::Secret(reference) => unreachable_secret(name, reference, has)
                 .map(|(why, mend)| Finding::fault(Area::Repository, format!("{family}: {why}")).mend(mend)),
@@ -72,16 +79,24 @@ fn unreachable_secret(name: &str, reference: &SecretRef, has: &impl Fn(&str) -> 
             format!("set {variable} in the timer's environment, or use a file: reference"),
         )),
         SecretRef::File(path) => match std::fs::metadata(Path::new(path)) {
-            Err(error) => Some((format!("{name} is to come from file:{path}: {error}"), format!("write the key into {path} and chmod 600 it"))),
-            Ok(meta) if !meta.is_file() => Some((format!("{name} is to come from file:{path}, which is not a file"), "edit .autometta.yaml".to_owned())),
-            Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-                Some((format!("{name} is to come from file:{path}, which others may read"), format!("chmod 600 {path}")))
-            }
+            Err(error) => Some((
+                format!("{name} is to come from file:{path}: {error}"),
+                format!("write the key into {path} and chmod 600 it"),
+            )),
+            Ok(meta) if !meta.is_file() => Some((
+                format!("{name} is to come from file:{path}, which is not a file"),
+                "edit .autometta.yaml".to_owned(),
+            )),
+            Ok(meta) if meta.permissions().mode() & 0o077 != 0 => Some((
+                format!("{name} is to come from file:{path}, which others may read"),
+                format!("chmod 600 {path}"),
+            )),
             Ok(_) => None,
         },
-        SecretRef::OnePassword(_) if runs::locate("op", &runs::inherited(["PATH"])).is_err() => {
-            Some((format!("{name} is to come from 1Password, and `op` is not found"), "install the 1Password CLI".to_owned()))
-        }
+        SecretRef::OnePassword(_) if runs::locate("op", &runs::inherited(["PATH"])).is_err() => Some((
+            format!("{name} is to come from 1Password, and `op` is not found"),
+            "install the 1Password CLI".to_owned(),
+        )),
         SecretRef::Env(_) | SecretRef::OnePassword(_) | SecretRef::Command(_) => None,
     }
 }

@@ -66,7 +66,7 @@ fn integrity(site: &Site, loaded: &Loaded) -> Vec<Finding> {
         let runs = loaded.state.flights().count();
         findings.push(Finding::ok(
             Area::Repository,
-            format!("state.yaml and budget.json are whole and agree: {stages} stages, {runs} runs in flight"),
+            format!("state.yaml and budget.json are whole and agree (stages: {stages}, runs in flight: {runs})"),
         ));
     } else {
         let show = |of: Reservation| format!("{} tokens, {}, {}", of.tokens, of.cost_usd, of.seconds);
@@ -106,7 +106,9 @@ fn halts(loaded: &Loaded) -> Vec<Finding> {
 fn ledger(site: &Site) -> Finding {
     let sealed = site.repo(None).and_then(|repo| snapshot::sealed(&repo)).ok().flatten();
     match ledger::verify(&site.layout.ledger(), sealed.as_ref()) {
-        Ok(head) => Finding::ok(Area::Repository, format!("the ledger's {} lines follow from each other", head.seq)),
+        Ok(head) => {
+            Finding::ok(Area::Repository, format!("the ledger is whole up to its last line, number {}", head.seq))
+        }
         Err(error) => {
             // A tear at the end can be mended; what was changed in the middle is for a person to judge.
             let mend = if ledger::head(&site.layout.ledger()).is_err() { RESTORE } else { "autometta log --verify" };
@@ -116,8 +118,7 @@ fn ledger(site: &Site) -> Finding {
 }
 
 fn cards(site: &Site, loaded: &Loaded) -> Vec<Finding> {
-    let pending: Vec<_> =
-        loaded.state.stages.iter().filter(|stage| matches!(stage.life, Life::Pending(_))).collect();
+    let pending: Vec<_> = loaded.state.stages.iter().filter(|stage| matches!(stage.life, Life::Pending(_))).collect();
     let mut findings: Vec<Finding> = pending
         .iter()
         .filter_map(|stage| {
@@ -126,7 +127,8 @@ fn cards(site: &Site, loaded: &Loaded) -> Vec<Finding> {
         })
         .collect();
     if findings.is_empty() && !pending.is_empty() {
-        findings.push(Finding::ok(Area::Repository, format!("the cards of {} pending stages are valid", pending.len())));
+        findings
+            .push(Finding::ok(Area::Repository, format!("every card of a pending stage is valid ({})", pending.len())));
     }
     findings
 }

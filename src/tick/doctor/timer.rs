@@ -37,10 +37,7 @@ fn late(record: &TimerRecord, site: &Site, now: DateTime<Utc>) -> Option<Finding
         || "never".to_owned(),
         |last| format!("{} ago", Seconds(u64::try_from(now.signed_duration_since(last).num_seconds()).unwrap_or(0))),
     );
-    let says = format!(
-        "the last tick of {} was {since}, and one is due every {}",
-        site.root.display(),
-        record.every_seconds
-    );
+    let says =
+        format!("the last tick of {} was {since}, and one is due every {}", site.root.display(), record.every_seconds);
     Some(Finding::fault(Area::Timer, says).mend("autometta timer install; then see whether the scheduler itself runs"))
 }

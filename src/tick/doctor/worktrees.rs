@@ -23,8 +23,13 @@ pub(super) fn check(site: &Site) -> Vec<Finding> {
         findings.push(Finding::fault(Area::Repository, says).mend(format!("chmod u+wx {}", existing.display())));
     }
     if let Some(around) = folder.ancestors().find(|above| above.join(".git").exists()) {
-        let says = format!("worktrees go into {shown}, inside the repository {}, whose tools would see them", around.display());
-        findings.push(Finding::fault(Area::Repository, says).mend("set `worktrees:` in .autometta.yaml to a folder outside"));
+        let says = format!(
+            "worktrees go into {shown}, inside the repository {}, whose tools would see them",
+            around.display()
+        );
+        findings.push(
+            Finding::fault(Area::Repository, says).mend("set `worktrees:` in .autometta.yaml to a folder outside"),
+        );
     }
     if let Ok(loaded) = store::peek(&site.layout) {
         findings.extend(left_over(site, &folder, &loaded.state));
@@ -39,7 +44,8 @@ fn left_over(site: &Site, folder: &Path, state: &State) -> Vec<Finding> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let needed = needed(state);
     let mut findings = Vec::new();
-    let mut names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     for name in names {
         let path = folder.join(&name);
@@ -52,7 +58,8 @@ fn left_over(site: &Site, folder: &Path, state: &State) -> Vec<Finding> {
             }
             Err(_) => {
                 let says = format!("{} is not autometta's, and stands among its worktrees", path.display());
-                findings.push(Finding::warning(Area::Repository, says).mend(format!("move {} elsewhere", path.display())));
+                findings
+                    .push(Finding::warning(Area::Repository, says).mend(format!("move {} elsewhere", path.display())));
             }
         }
     }

@@ -223,7 +223,7 @@ impl Plan {
         let tear = whole_end(site, damage.tear)?;
         let lines_back = copy.as_ref().map(|copy| ledger::following(&copy.ledger, &tear.head)).unwrap_or_default();
         proposal.torn_bytes = tear.rest.len();
-        proposal.ledger_lines_back = lines_back.iter().filter(|byte| **byte == b'\n').count();
+        proposal.ledger_lines_back = lines_back.split_inclusive(|byte| *byte == b'\n').count();
         let after = if spoilt_files {
             let copy = copy.ok_or_else(|| source::none_good(&proposal.passed_over))?;
             since_copy(site, copy, damage.state.ok(), damage.budget.ok(), &mut proposal, now)?
@@ -313,12 +313,8 @@ fn since_copy(
     if budget.is_none() {
         files.push("budget.json".to_owned());
     }
-    proposal.copy = Some(CopyUsed {
-        commit: copy.commit.to_string(),
-        ledger_seq: seq,
-        files,
-        stages: copy.state.stages.len(),
-    });
+    proposal.copy =
+        Some(CopyUsed { commit: copy.commit.to_string(), ledger_seq: seq, files, stages: copy.state.stages.len() });
     let state = match state {
         Some(state) => state,
         None => {

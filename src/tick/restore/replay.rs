@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::core::budget::Budget;
 use crate::core::ids::{CommitId, RunId};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
-use crate::core::state::{EndStatus, Life, Over, PastRun, Reason, Reservation, RunOutcome, Stage, State};
+use crate::core::state::{EndStatus, Life, Over, PastRun, Reason, RunOutcome, Stage, State};
 use crate::core::step::Note;
 use crate::files::ledger::Line;
 
@@ -41,7 +41,8 @@ pub(super) fn replay(mut state: State, since: &[Line], there: &[RunId], now: Dat
         state.stages.iter().map(|stage| (stage.life.word().to_owned(), stage.clone())).collect();
     state.tick_count = since.last().map_or(0, |line| line.tick).max(state.tick_count);
     for stage in &mut state.stages {
-        let last = since.iter().rev().find(|line| line.note.stage.as_ref() == Some(&stage.id) && line.note.to.is_some());
+        let last =
+            since.iter().rev().find(|line| line.note.stage.as_ref() == Some(&stage.id) && line.note.to.is_some());
         if let Some(line) = last
             && !matches!(stage.life, Life::Over(_))
             && let Some(over) = ended(line)
@@ -139,6 +140,7 @@ pub(super) fn raise_spend(budget: &mut Budget, last: Option<&Line>) {
 /// Sets aside exactly what the runs in flight were promised.
 pub(super) fn reserve_for(budget: &mut Budget, state: &State) {
     (budget.tokens_reserved, budget.cost_reserved_usd, budget.wall_clock_reserved_seconds) = Default::default();
-    let promised: Vec<Reservation> = state.flights().map(|(_, flight)| flight.reserved).collect();
-    promised.iter().for_each(|ask| budget.reserve(ask));
+    for (_, flight) in state.flights() {
+        budget.reserve(&flight.reserved);
+    }
 }
