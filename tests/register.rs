@@ -70,6 +70,9 @@ fn a_command_by_hand_joins_the_registry_and_leaves_the_state_alone() {
     let printed = night.read(format!("repo/state/runs/{run}/stdout.log"));
     assert_eq!(printed.trim(), format!("{run} in {} with mine", night.repo.display()));
     assert!(!night.read(format!("repo/state/runs/{run}/run.json")).contains("mine"), "values are written nowhere");
+    let status = night.ok(&["status"]);
+    assert!(status.contains("STARTED BY HAND") && status.contains(&format!("{run}  verifier  Judge")), "{status}");
+    assert_eq!(night.status()["manual"][0]["run_id"], json!(run));
     // Another one of the same stage and role has an id of its own, and ticks leave both alone.
     let second = register(&night, &["--stage", "07-x", "--role", "verifier", "--", "true"]);
     assert_eq!(second["run_id"], "07-x.manual.verifier.r1");

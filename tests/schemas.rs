@@ -17,7 +17,10 @@ use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
 use autometta::core::verdict::Verdict;
 use autometta::files::ledger::Line;
+use autometta::tick::doctor::Report;
 use autometta::tick::heartbeat::Heartbeat;
+use autometta::tick::register::Watched;
+use autometta::tick::restore::Restoration;
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
@@ -42,6 +45,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("doctor", of::<Report>()),
+        ("restore", of::<Restoration>()),
+        ("watch", of::<Watched>()),
     ]
 }
 

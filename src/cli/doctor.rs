@@ -4,14 +4,12 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::core::quantity::grouped;
 use crate::tick::clock;
 use crate::tick::doctor::{self, Area, Finding, Level, Report};
 use crate::tick::find_root;
-use crate::tick::restore::{self, Decision, Outcome, Proposal};
+use crate::tick::restore::{self, Decision, Outcome, Proposal, Restoration};
 
 use super::{DONE, FAILED, Place, REFUSED, output};
 
@@ -118,17 +116,6 @@ fn line(finding: &Finding) -> String {
     line
 }
 
-/// What `doctor --restore --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct RestoreJson {
-    /// What was proposed; none where nothing is damaged.
-    pub proposal: Option<Proposal>,
-    /// Whether it was done.
-    pub restored: bool,
-    /// What was damaged is kept under these names in the state directory.
-    pub kept: Vec<String>,
-}
-
 fn restore(at: &Place, args: &DoctorArgs) -> anyhow::Result<u8> {
     let site = at.site()?;
     let mut shown = None;
@@ -149,7 +136,7 @@ fn restore(at: &Place, args: &DoctorArgs) -> anyhow::Result<u8> {
         Outcome::Restored(kept) => (DONE, true, kept),
     };
     if args.json {
-        output::json(&RestoreJson { proposal: shown, restored, kept })?;
+        output::json(&Restoration { proposal: shown, restored, kept })?;
     } else if restored {
         let kept = if kept.is_empty() {
             String::new()

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::ids::RunId;
 use crate::core::quantity::Seconds;
 use crate::files::store;
 use crate::runs::{self, RunDir, Sighting};
+use crate::tick::register::{Came, Watched};
 use crate::tick::{Site, meter_for};
 
 use super::register::time;
@@ -37,31 +36,6 @@ pub struct WatchArgs {
     pub json: bool,
 }
 
-/// How a watch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Came {
-    /// The run has ended, and says how.
-    Ended,
-    /// The run is gone without a record.
-    Lost,
-    /// The run's output stands still.
-    Stalled,
-}
-
-/// What `watch --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct WatchJson {
-    /// The run.
-    pub run_id: RunId,
-    /// What became of it.
-    pub came: Came,
-    /// How long it has printed nothing, where it stands still.
-    pub silent_seconds: Option<Seconds>,
-    /// Its record, where it has ended.
-    pub exit: Option<ExitRecord>,
-}
-
 pub fn watch(at: &Place, args: &WatchArgs) -> anyhow::Result<u8> {
     let site = at.site()?;
     let Some((seen, silent)) = wait(&site, args)? else {
@@ -78,7 +52,7 @@ pub fn watch(at: &Place, args: &WatchArgs) -> anyhow::Result<u8> {
         runs::retire_lost(site.layout.dir())?;
     }
     if args.json {
-        output::json(&WatchJson { run_id: args.run.clone(), came, silent_seconds: silent, exit })?;
+        output::json(&Watched { run_id: args.run.clone(), came, silent_seconds: silent, exit })?;
     } else {
         output::print(&words(&args.run, exit.as_ref(), silent))?;
     }

@@ -3,6 +3,7 @@
 //! Nothing here reads a file, starts a process, or knows the time: what the world looks like comes in as data,
 //! what is to be done goes out as data. `tests/boundaries.rs` holds this module to it.
 
+pub mod archive;
 pub mod budget;
 pub mod card;
 pub mod exit;
@@ -10,7 +11,9 @@ pub mod family;
 pub mod fault;
 pub mod handoff;
 pub mod ids;
+pub mod inbox;
 pub mod manifest;
+pub mod notice;
 pub mod observation;
 pub mod operate;
 pub mod policy;

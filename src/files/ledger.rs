@@ -276,3 +276,56 @@ pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError
         each(line);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(count: usize) -> String {
+        let head = Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 };
+        let note = |detail: usize| Note {
+            stage: None,
+            run: None,
+            event: "tested".to_owned(),
+            from: None,
+            to: None,
+            detail: detail.to_string(),
+        };
+        let notes: Vec<Note> = (0..count).map(note).collect();
+        lines(&head, &notes, DateTime::UNIX_EPOCH, 1, Tokens(0), MicroUsd(0)).expect("lines")
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test tears ledgers")]
+    fn a_tear_is_what_stands_behind_the_last_whole_line() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("ledger.jsonl");
+        let whole = ledger(3);
+        let last = whole[..whole.len() - 1].rfind('\n').expect("line") + 1;
+        for (what, text, expected) in [
+            ("whole", whole.clone(), None),
+            ("cut in its last line", whole[..whole.len() - 9].to_owned(), Some((2, last))),
+            ("without its last newline", whole[..whole.len() - 1].to_owned(), Some((2, last))),
+            ("half a line more", format!("{whole}{{\"seq\""), Some((3, whole.len()))),
+            ("zeros of a power cut", format!("{whole}\0\0\0\n"), Some((3, whole.len()))),
+            ("nothing but garbage", "garbage\n".to_owned(), Some((0, 0))),
+        ] {
+            std::fs::write(&path, &text).expect("ledger");
+            let tear = tear(&path).expect(what);
+            let found = tear.as_ref().map(|tear| (tear.head.seq, usize::try_from(tear.head.length).expect("length")));
+            assert_eq!(found, expected, "{what}");
+            if let Some(tear) = tear {
+                let (_, start) = expected.expect("torn");
+                assert_eq!(tear.rest, text.as_bytes()[start..], "{what}");
+                // A copy of the whole ledger gives back exactly what is missing.
+                assert_eq!(
+                    following(whole.as_bytes(), &tear.head),
+                    whole.as_bytes()[start.min(whole.len())..],
+                    "{what}"
+                );
+            }
+        }
+        let foreign = Head { seq: 2, sha256: GENESIS.to_owned(), length: 0 };
+        assert!(following(whole.as_bytes(), &foreign).is_empty(), "another story");
+    }
+}

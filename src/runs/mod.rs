@@ -27,6 +27,7 @@ mod secret;
 mod stop;
 mod supervise;
 mod tail;
+mod teller;
 mod transcript;
 mod tree;
 mod watch;
@@ -40,4 +41,5 @@ pub use probe::{LostRun, Pulse, Sighting, SupervisorState, lives_elsewhere, prob
 pub use register::{Life, Registered, await_process, new_manual, process_of, registered, retire_lost};
 pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
 pub use supervise::supervise;
+pub use teller::{CommandEnd, detach, run_command, start_teller};
 pub use transcript::TranscriptPlace;

@@ -22,6 +22,7 @@ pub mod restore;
 mod script;
 mod site;
 pub mod snapshot;
+pub mod tell;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

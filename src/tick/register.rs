@@ -5,7 +5,10 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use crate::core::exit::ExitRecord;
 use crate::core::family::DecoderKind;
 use crate::core::ids::{Identity, Role, RunId, StageId};
 use crate::core::quantity::Seconds;
@@ -51,6 +54,32 @@ pub enum What {
     Command(Vec<String>),
     /// A process that runs already.
     Process(ProcessStamp),
+}
+
+/// How a watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Came {
+    /// The run has ended, and says how.
+    Ended,
+    /// The run is gone without a record.
+    Lost,
+    /// The run's output stands still.
+    Stalled,
+}
+
+/// What `watch --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Watched {
+    /// The run.
+    pub run_id: RunId,
+    /// What became of it.
+    pub came: Came,
+    /// How long it has printed nothing, where it stands still.
+    pub silent_seconds: Option<Seconds>,
+    /// Its record, where it has ended.
+    pub exit: Option<ExitRecord>,
 }
 
 /// Registers and starts it. Gives its run, which `watch` waits for.

@@ -22,9 +22,11 @@ pub(super) fn check(site: &Site) -> Vec<Finding> {
     let mut findings = Vec::new();
     let loaded = match store::peek(&site.layout) {
         Ok(loaded) => Some(loaded),
+        // Without a state there is nothing else to look at.
+        Err(error @ StoreError::NotInitialised(_)) => return vec![fault(error.to_string(), "autometta init")],
         Err(error) => {
             let mend = match &error {
-                StoreError::NotInitialised(_) | StoreError::VersionOne { .. } => "autometta init",
+                StoreError::VersionOne { .. } => "autometta init",
                 StoreError::Newer { .. } => "update autometta",
                 error if error.is_damage() => RESTORE,
                 _ => "ls -la of the folder; it must be readable",

@@ -104,6 +104,18 @@ pub struct Spend {
     pub cost_usd: MicroUsd,
 }
 
+/// What `doctor --restore --json` prints.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restoration {
+    /// What was proposed; none where nothing is damaged.
+    pub proposal: Option<Proposal>,
+    /// Whether it was done.
+    pub restored: bool,
+    /// What was damaged is kept under these names in the state directory.
+    pub kept: Vec<String>,
+}
+
 /// What a person says to a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -319,7 +331,9 @@ fn since_copy(
         Some(state) => state,
         None => {
             let there = orphans::run_dirs(site);
-            let Replayed { state, orphans, changes, queue_again } = replay::replay(copy.state, &since, &there, now);
+            let archive = |id: &StageId| store::archived(&site.layout, id).ok().flatten();
+            let Replayed { state, orphans, changes, queue_again } =
+                replay::replay(copy.state, &since, &there, archive, now);
             proposal.orphans = orphans;
             proposal.stages = changes;
             proposal.queue_again = queue_again;

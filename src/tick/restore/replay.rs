@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::core::budget::Budget;
-use crate::core::ids::{CommitId, RunId};
+use crate::core::ids::{CommitId, RunId, StageId};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::core::state::{EndStatus, Life, Over, PastRun, Reason, RunOutcome, Stage, State};
 use crate::core::step::Note;
@@ -35,8 +35,15 @@ const ENDS: [EndStatus; 6] = [
     EndStatus::Superseded,
 ];
 
-/// Lays the ledger's lines, and the run directories that are there, over a copy.
-pub(super) fn replay(mut state: State, since: &[Line], there: &[RunId], now: DateTime<Utc>) -> Replayed {
+/// Lays the ledger's lines, and the run directories that are there, over a copy. `archive` gives stages that were
+/// archived since.
+pub(super) fn replay(
+    mut state: State,
+    since: &[Line],
+    there: &[RunId],
+    archive: impl Fn(&StageId) -> Option<Stage>,
+    now: DateTime<Utc>,
+) -> Replayed {
     let copied: Vec<(String, Stage)> =
         state.stages.iter().map(|stage| (stage.life.word().to_owned(), stage.clone())).collect();
     state.tick_count = since.last().map_or(0, |line| line.tick).max(state.tick_count);
@@ -49,8 +56,14 @@ pub(super) fn replay(mut state: State, since: &[Line], there: &[RunId], now: Dat
         {
             // Whoever was in flight has been settled since; the spend of it is in the ledger's figures.
             let flights: Vec<RunId> = stage.life.flights().into_iter().map(|flight| flight.run.clone()).collect();
-            stage.life = Life::Over(over);
-            stage.history.extend(flights.into_iter().map(|run| used_up(run, now)));
+            match archive(&stage.id).filter(|whole| whole.life.word() == over.status.as_str()) {
+                // The archive has all of it, and the next tick puts it back there.
+                Some(whole) => *stage = whole,
+                None => {
+                    stage.life = Life::Over(over);
+                    stage.history.extend(flights.into_iter().map(|run| used_up(run, now)));
+                }
+            }
         }
     }
     let known: BTreeSet<RunId> = state
@@ -62,7 +75,9 @@ pub(super) fn replay(mut state: State, since: &[Line], there: &[RunId], now: Dat
         })
         .collect();
     let told = since.iter().filter_map(|line| line.note.run.clone());
-    let unknown: BTreeSet<RunId> = told.chain(there.iter().cloned()).filter(|run| !known.contains(run)).collect();
+    // Directories outlive their stages; those of stages that are not in the queue are nobody's business here.
+    let left = there.iter().filter(|run| state.stage(&run.stage).is_some()).cloned();
+    let unknown: BTreeSet<RunId> = told.chain(left).filter(|run| !known.contains(run)).collect();
     for run in &unknown {
         if let Some(stage) = state.stage_mut(&run.stage) {
             // The number of the newest attempt only matters once the present one is over.
@@ -75,9 +90,8 @@ pub(super) fn replay(mut state: State, since: &[Line], there: &[RunId], now: Dat
     let changes = copied
         .iter()
         .filter_map(|(word, before)| {
-            let after = state.stage(&before.id)?;
             let said = since.iter().rev().find_map(|line| told_of(&line.note, before)).unwrap_or_else(|| word.clone());
-            let restored = after.life.word().to_owned();
+            let restored = state.stage(&before.id)?.life.word().to_owned();
             (said != *word || restored != *word).then(|| StageChange {
                 stage: before.id.clone(),
                 copy: word.clone(),
@@ -89,7 +103,7 @@ pub(super) fn replay(mut state: State, since: &[Line], there: &[RunId], now: Dat
     let queue_again = since
         .iter()
         .filter(|line| line.note.event == "queued")
-        .filter(|line| line.note.stage.as_ref().is_some_and(|stage| state.stage(stage).is_none()))
+        .filter(|line| line.note.stage.as_ref().is_some_and(|id| state.stage(id).is_none() && archive(id).is_none()))
         .map(|line| line.note.detail.clone())
         .collect();
     Replayed { state, orphans: unknown.into_iter().collect(), changes, queue_again }
