@@ -73,6 +73,7 @@ fn environment(record: &TimerRecord) -> BTreeMap<String, String> {
 fn judge(record: &TimerRecord, wanted: &[Wanted], heard: &Heard, reinstall: &str) -> Vec<Finding> {
     let under = record.scheduler.as_str();
     let mut findings = Vec::new();
+    let there = "log in with the HOME that the timer has; what a keychain keeps, cron cannot reach";
     let mut here = Vec::new();
     match &heard.git {
         Ok(version) => here.push(format!("git {version}")),
@@ -84,7 +85,7 @@ fn judge(record: &TimerRecord, wanted: &[Wanted], heard: &Heard, reinstall: &str
         match (&found.program, &found.version, &found.login) {
             (Err(why), ..) => findings.push(bad(why.clone()).mend(reinstall)),
             (Ok(_), Fact::No(why), _) => findings.push(bad(format!("it does not start: {why}")).mend(reinstall)),
-            (Ok(_), _, Fact::No(_)) => findings.push(bad("it is not logged in there".to_owned()).mend(reinstall)),
+            (Ok(_), _, Fact::No(_)) => findings.push(bad("it is not logged in there".to_owned()).mend(there)),
             (Ok(_), Fact::Silent, _) | (Ok(_), _, Fact::Silent) => {
                 let says = format!("under {under}, {family} did not answer within {} seconds", LIMIT.as_secs());
                 findings.push(Finding::warning(Area::Timer, says).mend(reinstall));
