@@ -18,6 +18,7 @@ mod run;
 mod show;
 mod status;
 mod ticks;
+mod timer;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::files::home::Home;
 use crate::files::store::StoreError;
 use crate::runs;
 use crate::tick::{FailureKind, Site, TickError, meter_for};
+use crate::timers::TimerError;
 
 use args::{Cli, Command};
 
@@ -88,6 +90,7 @@ fn tell(notice: &Path) -> ExitCode {
 fn is_refusal(error: &anyhow::Error) -> bool {
     error.downcast_ref::<TickError>().is_some_and(|error| error.kind() == FailureKind::Refused)
         || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Newer { .. }))
+        || error.downcast_ref::<TimerError>().is_some_and(TimerError::is_refusal)
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {
@@ -115,6 +118,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Watch(args) => watch::watch(&at, &args),
         Command::Probe(args) => doctor::probe(&args),
         Command::Await(args) => Ok(register::await_process(&args)),
+        Command::Timer(args) => timer::timer(&at, &args),
         Command::Demo(args) => demo::demo(&args),
     }
 }

@@ -38,7 +38,7 @@ pub fn examine(home: &Home, exe: &Path, repos: &[PathBuf], now: DateTime<Utc>) -
     let mut findings = git::program();
     findings.extend(agents::check(&wanted));
     findings.extend(home::check(home));
-    findings.extend(timer::check(home, &open, &wanted, now));
+    findings.extend(timer::check(home, exe, &open, &wanted, now));
     for (repo, site) in &sites {
         match site {
             Ok(site) => findings.extend(repository(site, &wanted, now)),
