@@ -7,16 +7,19 @@
 mod args;
 mod cards;
 mod demo;
+mod doctor;
 mod inbox;
 mod log;
 mod logging;
 mod ops;
 mod output;
+mod register;
 mod run;
 mod show;
 mod status;
 mod ticks;
 mod timer;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,6 +113,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Reject(args) => inbox::reject(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
+        Command::Doctor(args) => doctor::doctor(&at, &args),
+        Command::Register(args) => register::register(&at, &args),
+        Command::Watch(args) => watch::watch(&at, &args),
+        Command::Probe(args) => doctor::probe(&args),
+        Command::Await(args) => Ok(register::await_process(&args)),
         Command::Timer(args) => timer::timer(&at, &args),
         Command::Demo(args) => demo::demo(&args),
     }
