@@ -11,6 +11,7 @@ pub mod fault;
 pub mod handoff;
 pub mod ids;
 pub mod manifest;
+pub mod night;
 pub mod observation;
 pub mod operate;
 pub mod policy;
