@@ -114,7 +114,8 @@ impl Zone {
         let offset = *self.local(at).offset();
         let plain = if offset.local_minus_utc() == 0 { "UTC".to_owned() } else { format!("UTC{offset}") };
         match &self.name {
-            Some(name) if *name != plain => format!("{name} ({plain})"),
+            // `Etc/UTC (UTC)` would say one thing twice.
+            Some(name) if !name.ends_with(&plain) => format!("{name} ({plain})"),
             _ => plain,
         }
     }
@@ -647,5 +648,6 @@ mod tests {
         assert_eq!(zone.words(at(4)), "Europe/London (UTC+01:00)");
         assert_eq!(zone.words(at(6)), "Europe/London (UTC)");
         assert_eq!(Zone::utc().words(at(0)), "UTC");
+        assert_eq!(Zone { name: Some("Etc/UTC".to_owned()), offsets: Vec::new() }.words(at(0)), "UTC");
     }
 }

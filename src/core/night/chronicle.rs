@@ -163,9 +163,7 @@ impl Chronicle {
         let moment = match (note.event.as_str(), &note.run) {
             ("halted", _) => Moment::Halted(detail()),
             ("resumed", _) => Moment::Resumed,
-            ("pause-ended", _) => {
-                Moment::PauseEnded(note.detail.split(' ').next().unwrap_or_default().to_owned())
-            }
+            ("pause-ended", _) => Moment::PauseEnded(note.detail.split(' ').next().unwrap_or_default().to_owned()),
             ("limit", Some(run)) => Moment::Paused(run.clone(), detail()),
             _ => return,
         };
@@ -271,11 +269,12 @@ mod tests {
             (&[(251, "dispatched", B), (300, "handed-in", B)], 251, 300, &[B]),
             (&[(250, "dispatched", B), (300, "handed-in", B)], 0, 300, &[A, B]),
             // A run in flight is no rest, however long it says nothing.
-            (&[(100, "dispatched", B), (900, "handed-in", B), (901, "dispatched", "03-c.1.worker")], 0, 9999, &[
-                A,
-                B,
-                "03-c.1.worker",
-            ]),
+            (
+                &[(100, "dispatched", B), (900, "handed-in", B), (901, "dispatched", "03-c.1.worker")],
+                0,
+                9999,
+                &[A, B, "03-c.1.worker"],
+            ),
             // Neither is a pause; a halt is.
             (&[(11, "limit", B), (500, "pause-ended", ""), (501, "dispatched", B), (502, "x", B)], 0, 502, &[A, B]),
             (&[(11, "halted", ""), (500, "resumed", ""), (501, "dispatched", B), (502, "x", B)], 501, 502, &[B]),
@@ -292,7 +291,8 @@ mod tests {
 
     #[test]
     fn since_takes_in_what_was_running_then() {
-        let lines = [(0, "dispatched", A), (5, "dispatched", B), (10, "handed-in", A), (20, "dispatched", "03-c.1.gate")];
+        let lines =
+            [(0, "dispatched", A), (5, "dispatched", B), (10, "handed-in", A), (20, "dispatched", "03-c.1.gate")];
         assert_eq!(told(Some(7), 30, &lines), (7, 30, vec![A.into(), B.into(), "03-c.1.gate".into()]));
         assert_eq!(told(Some(15), 30, &lines), (15, 30, vec![B.into(), "03-c.1.gate".into()]));
     }
