@@ -585,6 +585,12 @@ impl RunNight {
         self.ended_at.or(self.seen_at).unwrap_or(window.until).max(self.dispatched_at)
     }
 
+    /// How long it took, or has taken so far.
+    pub fn took(&self, window: &Window) -> Seconds {
+        let so_far = || window.until.signed_duration_since(self.started_at.unwrap_or(self.dispatched_at)).num_seconds();
+        if self.outcome.is_some() { self.seconds } else { Seconds(u64::try_from(so_far()).unwrap_or(0)) }
+    }
+
     /// Whether it did not do what it was for.
     pub fn went_wrong(&self) -> bool {
         let verdict = self.verdict.as_ref().is_some_and(|verdict| verdict.judged != Judgement::Pass);

@@ -84,12 +84,12 @@ fn table(kind: &str, caption: &str, first: &str, rows: &[(Markup, Figures)], nig
                     tr data-bill=(kind) data-runs=(row.runs) data-seconds=(row.seconds.0) data-tokens=(row.tokens.0)
                         data-cost-usd=(row.cost_usd.dollars()) {
                         th scope="row" { (name) }
-                        td.n data-l="Runs" { (row.runs) }
-                        td.n data-l="Time" { (row.seconds.to_string()) }
-                        td.n data-l="Tokens" title=(row.tokens.to_string()) {
+                        td.n { (row.runs) }
+                        td.n { (row.seconds.to_string()) }
+                        td.n title=(row.tokens.to_string()) {
                             (tokens(row.tokens)) @if row.unknown > 0 { "*" }
                         }
-                        td.n data-l="Cost" { (row.cost_usd.to_string()) @if row.unknown > 0 { "*" } }
+                        td.n { (row.cost_usd.to_string()) @if row.unknown > 0 { "*" } }
                         td.share { (share(measure(row), most)) }
                     }
                 }

@@ -11,7 +11,7 @@ use crate::core::ids::Role;
 use crate::core::night::{Band, Night, RunNight, StageNight};
 
 use super::scale::{Scale, WIDTH, place};
-use super::text::{between, clock, count, machine, short, time, tokens};
+use super::text::{between, count, machine, short, time, tokens};
 
 /// Heights in the chart's units.
 const AXIS: usize = 26;
@@ -48,18 +48,19 @@ pub(super) fn section(night: &Night) -> Markup {
 
 /// What the signs mean, each drawn as it is in the chart.
 fn legend(night: &Night) -> Markup {
-    let sign = |class: &str, letter: &str| {
+    let sign = |role: Role| {
         html! {
             svg.sign viewBox="0 0 24 18" aria-hidden="true" focusable="false" {
-                rect.b.(class) x="1" y="1" width="22" height="16" rx="3" {}
-                text x="12" y="13" text-anchor="middle" { (letter) }
+                rect.b.(role) x="1" y="1" width="22" height="16" rx="3" {}
+                @if role != Role::Worker { rect.p.(role) x="1" y="1" width="22" height="16" rx="3" {} }
+                text x="12" y="13" text-anchor="middle" { (letter(role)) }
             }
         }
     };
     html! {
         ul.legend {
             @for role in [Role::Worker, Role::Gate, Role::Verifier] {
-                li { (sign(role.as_str(), letter(role))) (role.as_str()) }
+                li { (sign(role)) (role) }
             }
             li { svg.sign viewBox="0 0 24 18" aria-hidden="true" focusable="false" { (diamond(12.0, 9)) } "landed" }
             li { span.x aria-hidden="true" { "✕" } "did not pass" }
@@ -261,26 +262,28 @@ fn bar(night: &Night, run: &RunNight, y: usize, scale: &Scale) -> Markup {
         (x, (scale.x(until) - x).max(NARROWEST))
     });
     let role = run.run.role;
-    let state = if run.outcome.is_none() { "live" } else { "" };
+    let live = run.outcome.is_none();
     let wrong = run.went_wrong();
     let middle = y + BAR / 2;
     html! {
-        g.run.(role.as_str()) data-run=(run.run) data-dispatched=(machine(run.dispatched_at))
+        g.run data-run=(run.run) data-dispatched=(machine(run.dispatched_at))
             data-started=[run.started_at.map(machine)] data-ended=[run.ended_at.map(machine)]
             data-tokens=(run.tokens.0) data-cost-usd=(run.cost_usd.dollars()) {
-            title { (run.run) ": " (run.went()) ", " (run.seconds.to_string()) }
-            rect.held x=(place(dispatched)) y=(middle - 2) width=(place((seen - dispatched).max(NARROWEST))) height="4" {}
+            title { (role) ": " (run.went()) ", " (run.took(window).to_string()) }
+            @if solid.is_none_or(|(x, width)| x - dispatched > 1.0 || seen - x - width > 1.0) {
+                rect.held x=(place(dispatched)) y=(middle - 2) width=(place((seen - dispatched).max(NARROWEST))) height="4" {}
+            }
             @if let Some((x, width)) = solid {
-                rect.b.(role.as_str()).(state).wrong[wrong] x=(place(x)) y=(y) width=(place(width)) height=(BAR) rx="3" {}
+                rect.b.(role).live[live].wrong[wrong] x=(place(x)) y=(y) width=(place(width)) height=(BAR) {}
                 @if role != Role::Worker && width >= NARROWEST * 2.0 {
-                    rect.p.(role.as_str()) x=(place(x)) y=(y) width=(place(width)) height=(BAR) rx="3" {}
+                    rect.p.(role) x=(place(x)) y=(y) width=(place(width)) height=(BAR) {}
                 }
                 @if width >= WORD {
-                    text x=(place(x + width / 2.0)) y=(y + 13) text-anchor="middle" {
-                        (role.as_str()) " " (run.seconds.to_string())
+                    text x=(place(x + width / 2.0)) y=(y + 13) {
+                        (role) " " (run.took(window).to_string())
                     }
                 } @else if width >= LETTER {
-                    text x=(place(x + width / 2.0)) y=(y + 13) text-anchor="middle" { (letter(role)) }
+                    text x=(place(x + width / 2.0)) y=(y + 13) { (letter(role)) }
                 }
                 @if wrong { text.x x=(place((x + width + 2.0).min(WIDTH - 14.0))) y=(y + 14) { "✕" } }
             }
@@ -298,7 +301,7 @@ fn table(night: &Night, stages: &[&StageNight]) -> Markup {
                 thead {
                     tr {
                         @for name in ["Run", "Who", "From", "To"] { th scope="col" { (name) } }
-                        th.n scope="col" { "Took" }
+                        th.n scope="col" { "Time" }
                         th scope="col" { "Came to" }
                         th.n scope="col" { "Tokens" }
                         th.n scope="col" { "Cost" }
@@ -328,16 +331,18 @@ fn table(night: &Night, stages: &[&StageNight]) -> Markup {
 
 fn table_row(night: &Night, run: &RunNight) -> Markup {
     let star = if run.usage_unknown { "*" } else { "" };
+    // The moments for machines are on the bars.
+    let local = |at| night.zone.local(at).format("%H:%M:%S").to_string();
     html! {
         tr data-run=(run.run) data-seconds=(run.seconds.0) data-tokens=(run.tokens.0) data-cost-usd=(run.cost_usd.dollars()) {
             th scope="row" { (run.run) }
-            td data-l="Who" { (run.identity.as_ref().map_or_else(|| "gate".to_owned(), |who| short(who.name(), 60))) }
-            td data-l="From" { (clock(&night.zone, run.started_at.unwrap_or(run.dispatched_at))) }
-            td data-l="To" { @if let Some(at) = run.ended_at.or(run.seen_at) { (clock(&night.zone, at)) } @else { "–" } }
-            td.n data-l="Took" { (run.seconds.to_string()) }
-            td data-l="Came to" { (run.went()) }
-            td.n data-l="Tokens" { (tokens(run.tokens)) (star) }
-            td.n data-l="Cost" { (run.cost_usd.to_string()) (star) }
+            td { (run.identity.as_ref().map_or_else(|| "gate".to_owned(), |who| short(who.name(), 60))) }
+            td { (local(run.started_at.unwrap_or(run.dispatched_at))) }
+            td { @if let Some(at) = run.ended_at.or(run.seen_at) { (local(at)) } @else { "–" } }
+            td.n { (run.took(&night.window).to_string()) }
+            td { (run.went()) }
+            td.n { (tokens(run.tokens)) (star) }
+            td.n { (run.cost_usd.to_string()) (star) }
         }
     }
 }

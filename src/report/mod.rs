@@ -21,16 +21,16 @@ use sha2::{Digest as _, Sha256};
 use crate::core::night::{Begun, Need, Night, Urgency};
 use crate::core::quantity::grouped;
 
-use text::{Allowance, clock, commands, count, day, short, time, tokens};
+use text::{Allowance, commands, count, day, short, time, tokens};
 
 /// The page's only style.
 const STYLE: &str = include_str!("../../templates/report/report.css");
 
 /// How many bytes of the page all quotations of agents and commands may take together, and one stage's at most.
-const QUOTED: usize = 480_000;
+const QUOTED: usize = 280_000;
 const QUOTED_OF_STAGE: usize = 24_000;
 /// How many bytes a line of the ledger may take.
-const LEDGER_LINE: usize = 200;
+const LEDGER_LINE: usize = 160;
 
 /// The page.
 pub fn page(night: &Night) -> String {
@@ -180,7 +180,7 @@ fn ledger(night: &Night) -> Markup {
                 ol.ledger {
                     @for entry in &night.ledger {
                         li data-seq=(entry.seq) {
-                            (clock(&night.zone, entry.at)) " "
+                            i { (night.zone.local(entry.at).format("%H:%M:%S").to_string()) } " "
                             b { (entry.subject.as_deref().unwrap_or("the repository")) } " "
                             (short(&entry.event, 60))
                             @if let Some((from, to)) = &entry.moved { " [" (short(from, 40)) " → " (short(to, 40)) "]" }

@@ -6,8 +6,20 @@ use crate::core::exit::EndedBy;
 use crate::core::ids::Role;
 use crate::core::night::{GateNight, HandoffNight, LandedNight, Night, RunNight, StageNight, Standing, VerdictNight};
 
-use super::text::{Allowance, count, quote, short, time, why};
+use super::text::{Allowance, command, count, quote, short, time, why};
 use super::{QUOTED, QUOTED_OF_STAGE, bill};
+
+/// With more runs than this, those that went as they should are told in a line each.
+const CROWD: usize = 400;
+
+/// How much is told of a run that went as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Everything, folded.
+    Whole,
+    /// One line.
+    Line,
+}
 
 pub(super) fn section(night: &Night) -> Markup {
     let most = (QUOTED / night.stages.len().max(1)).min(QUOTED_OF_STAGE);
@@ -17,8 +29,11 @@ pub(super) fn section(night: &Night) -> Markup {
     html! {
         section aria-labelledby="stages" {
             h2 #stages { "Stage by stage" }
+            @if night.outcome.runs > CROWD {
+                p.note { "There were so many runs that those which went as they should are told in a line each." }
+            }
             @if stages.is_empty() { p.calm { "No stage moved." } }
-            @for stage in stages { (article(night, stage, &Allowance::new(most))) }
+            @for stage in stages { (article(night, stage, most)) }
         }
     }
 }
@@ -35,8 +50,13 @@ fn badge(standing: Standing) -> (&'static str, &'static str) {
     }
 }
 
-fn article(night: &Night, stage: &StageNight, allowance: &Allowance) -> Markup {
+fn article(night: &Night, stage: &StageNight, most: usize) -> Markup {
     let (class, sign) = badge(stage.standing);
+    let detail = if night.outcome.runs > CROWD { Detail::Line } else { Detail::Whole };
+    // What went wrong may be quoted at length, what went right is in the commit.
+    let weight = |run: &RunNight| if run.went_wrong() { 4 } else { usize::from(detail == Detail::Whole) };
+    let weights: usize = stage.runs.iter().map(weight).sum();
+    let share = |run: &RunNight| Allowance::new(most * weight(run) / weights.max(1));
     html! {
         article.stage.(class) id=(stage.id) data-stage=(stage.id) data-standing=(stage.standing.as_str()) {
             h3 {
@@ -44,13 +64,13 @@ fn article(night: &Night, stage: &StageNight, allowance: &Allowance) -> Markup {
                 (stage.id)
             }
             p.title { (short(&stage.title, 240)) }
-            @if let Some(reason) = &stage.reason { (why(&reason.code, &reason.detail, allowance)) }
+            @if let Some(reason) = &stage.reason { (why(&reason.code, &reason.detail, &Allowance::new(most))) }
             @if let Some(landed) = &stage.landed { (landing(night, landed)) }
             @if !stage.kept.is_empty() {
                 p.kept { "Its work is kept:" }
                 ul.kept {
                     @for kept in &stage.kept {
-                        li { code.command { "git diff " (short(&kept.base, 80)) "..." (kept.branch) } }
+                        li { (command(&format!("git diff {}...{}", kept.base, kept.branch))) }
                     }
                 }
             }
@@ -61,7 +81,7 @@ fn article(night: &Night, stage: &StageNight, allowance: &Allowance) -> Markup {
                     (count(stage.runs.len(), "run")) ", " (stage.seconds.to_string()) ", "
                     (bill::charge(stage.tokens, stage.cost_usd))
                 }
-                @for run in &stage.runs { (run_part(run, allowance)) }
+                @for run in &stage.runs { (run_part(night, run, &share(run), detail)) }
             }
         }
     }
@@ -97,22 +117,26 @@ fn landing(night: &Night, landed: &LandedNight) -> Markup {
     }
 }
 
-/// A run with what it left; one that went as it should stays folded.
-fn run_part(run: &RunNight, allowance: &Allowance) -> Markup {
+/// A run with what it left; one that went as it should stays folded, and in a crowd it is a line.
+fn run_part(night: &Night, run: &RunNight, allowance: &Allowance, detail: Detail) -> Markup {
     let who = run.identity.as_ref().map(|who| short(who.name(), 80));
     let open = run.went_wrong() || run.handoff.as_ref().is_some_and(|handoff| handoff.question.is_some());
     let role = match (run.run.role, run.run.seat) {
         (Role::Verifier, Some(seat)) => format!("verifier, seat {seat}"),
         (role, _) => role.as_str().to_owned(),
     };
+    let line = html! {
+        b { (role) } " " span.soft { "attempt " (run.run.attempt) @if run.run.retry > 0 { ", retry " (run.run.retry) } }
+        " " @if let Some(who) = who { (who) " " }
+        span.went.wrong[run.went_wrong()] { (run.went()) }
+        " " span.soft { (run.took(&night.window).to_string()) }
+    };
+    if detail == Detail::Line && !open {
+        return html! { div.part { (line) } };
+    }
     html! {
         details.part open[open] {
-            summary {
-                b { (role) } " " span.soft { "attempt " (run.run.attempt) @if run.run.retry > 0 { ", retry " (run.run.retry) } }
-                " " @if let Some(who) = who { (who) " " }
-                span.went.wrong[run.went_wrong()] { (run.went()) }
-                " " span.soft { (run.seconds.to_string()) }
-            }
+            summary { (line) }
             div.body {
                 @if run.run.role != Role::Gate {
                     p.note {
@@ -161,7 +185,6 @@ fn verdict(found: &VerdictNight, allowance: &Allowance) -> Markup {
         div { b.(found.judged.as_str()) { (found.judged.as_str()) } @if !found.headline.is_empty() { ": " (quote(&found.headline, allowance)) } }
         @if !found.criteria.is_empty() {
             table.verdict {
-                caption { "Criterion by criterion" }
                 thead {
                     tr {
                         @for name in ["Criterion", "Verdict", "Evidence"] { th scope="col" { (name) } }
@@ -171,8 +194,8 @@ fn verdict(found: &VerdictNight, allowance: &Allowance) -> Markup {
                     @for criterion in &found.criteria {
                         tr data-criterion=(criterion.id) data-verdict=(criterion.verdict.as_str()) {
                             th scope="row" { (criterion.id) ". " (quote(&criterion.name, allowance)) }
-                            td data-l="Verdict" { b.(criterion.verdict.as_str()) { (criterion.verdict.as_str()) } }
-                            td data-l="Evidence" { (quote(&criterion.evidence, allowance)) }
+                            td { b.(criterion.verdict.as_str()) { (criterion.verdict.as_str()) } }
+                            td { (quote(&criterion.evidence, allowance)) }
                         }
                     }
                 }
@@ -194,7 +217,7 @@ fn gates(gates: &[GateNight], allowance: &Allowance) -> Markup {
                     @if gate.passed {
                         " " code { (short(&gate.command.text, 120)) }
                     } @else {
-                        (quote(&gate.command, allowance))
+                        " " (quote(&gate.command, allowance))
                         @if let Some(output) = &gate.output {
                             @if output.is_empty() { p.note { "It printed nothing." } } @else { (quote(output, allowance)) }
                         }

@@ -18,10 +18,12 @@ impl Allowance {
         Self(Cell::new(bytes))
     }
 
-    /// As much of a text as it allows.
+    /// As much of a text as it allows: half of what is left, so that one long quotation leaves room for the others.
     fn take<'t>(&self, text: &'t str) -> &'t str {
-        let (taken, bytes) = fitting(text, self.0.get());
-        self.0.set(self.0.get() - bytes);
+        const ALWAYS: usize = 240;
+        let left = self.0.get();
+        let (taken, bytes) = fitting(text, (left / 2).max(ALWAYS.min(left)));
+        self.0.set(left - bytes);
         taken
     }
 }
@@ -89,8 +91,7 @@ pub(super) fn quote(excerpt: &Excerpt, allowance: &Allowance) -> Markup {
     let omitted = excerpt.omitted + excerpt.text[text.len()..].chars().count();
     html! {
         @if text.trim_end().contains('\n') {
-            // What is wider than the screen is moved by keys as well.
-            pre tabindex="0" role="group" aria-label="quoted text" { (text) }
+            pre { (text) }
         } @else if !text.is_empty() {
             bdi.quote { (text) }
         }
@@ -109,7 +110,16 @@ pub(super) fn why(code: &str, detail: &Excerpt, allowance: &Allowance) -> Markup
 pub(super) fn commands(sentence: &str) -> Markup {
     html! {
         @for (index, part) in sentence.split('`').enumerate() {
-            @if index % 2 == 1 { code.command { (part) } } @else { (part) }
+            @if index % 2 == 1 { (command(part)) } @else { (part) }
+        }
+    }
+}
+
+/// A command to be copied; it breaks between its words and not at the dashes of an option.
+pub(super) fn command(words: &str) -> Markup {
+    html! {
+        code.command {
+            @for (index, word) in words.split(' ').enumerate() { @if index > 0 { " " } span { (word) } }
         }
     }
 }
@@ -117,11 +127,6 @@ pub(super) fn commands(sentence: &str) -> Markup {
 /// Hours and minutes on the operator's clock, with the moment for machines.
 pub(super) fn time(zone: &Zone, at: DateTime<Utc>) -> Markup {
     html! { time datetime=(machine(at)) { (zone.local(at).format("%H:%M").to_string()) } }
-}
-
-/// The same to the second.
-pub(super) fn clock(zone: &Zone, at: DateTime<Utc>) -> Markup {
-    html! { time datetime=(machine(at)) { (zone.local(at).format("%H:%M:%S").to_string()) } }
 }
 
 /// A moment as machines read it.
@@ -142,18 +147,19 @@ pub(super) fn count(count: usize, word: &str) -> String {
 
 /// Tokens at a glance: `950`, `12k`, `3.1M`.
 pub(super) fn tokens(tokens: Tokens) -> String {
-    let tenths = |unit: u64| {
+    // One decimal below ten, none above.
+    let rounded = |unit: u64| {
         let tenths = (tokens.0 + unit / 20) / (unit / 10);
-        if tenths >= 100 || tenths.is_multiple_of(10) {
-            format!("{}", (tenths + if tenths >= 100 { 5 } else { 0 }) / 10)
-        } else {
-            format!("{}.{}", tenths / 10, tenths % 10)
+        match tenths {
+            100.. => ((tokens.0 + unit / 2) / unit).to_string(),
+            _ if tenths.is_multiple_of(10) => (tenths / 10).to_string(),
+            _ => format!("{}.{}", tenths / 10, tenths % 10),
         }
     };
     match tokens.0 {
         0..1_000 => tokens.0.to_string(),
-        1_000..999_500 => format!("{}k", tenths(1_000)),
-        _ => format!("{}M", tenths(1_000_000)),
+        1_000..999_500 => format!("{}k", rounded(1_000)),
+        _ => format!("{}M", rounded(1_000_000)),
     }
 }
 

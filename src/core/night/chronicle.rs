@@ -19,7 +19,7 @@ use crate::core::step::Note;
 pub const REST_SECONDS: i64 = 4 * 3600;
 
 /// The most lines of the ledger that are told; older ones are counted.
-const MOST_LINES: usize = 1_500;
+const MOST_LINES: usize = 1_000;
 /// The most runs that are told.
 const MOST_RUNS: usize = 2_000;
 /// The most moments that are told.
