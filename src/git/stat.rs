@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn every_file_counts_and_the_first_are_named() {
-        let stat = parse(b"3\t1\ta b.txt\0-\t-\timage.png\010\t0\tz\twith a tab\0", 2).expect("stat");
+        let stat = parse(b"3\t1\ta b.txt\0-\t-\timage.png\x0010\t0\tz\twith a tab\0", 2).expect("stat");
         assert_eq!((stat.file_count, stat.added, stat.removed), (3, 13, 1));
         assert_eq!(stat.files.len(), 2);
         assert_eq!(stat.files[1], FileStat { path: "image.png".to_owned(), added: None, removed: None });

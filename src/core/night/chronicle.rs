@@ -262,7 +262,9 @@ mod tests {
     #[test]
     fn a_night_begins_after_four_hours_of_rest() {
         let evening: &[(i64, &str, &str)] = &[(0, "dispatched", A), (10, "handed-in", A), (200, "queued", "")];
-        let cases: &[(&[(i64, &str, &str)], i64, i64, &[&str])] = &[
+        /// Lines that follow, the begin and the end of the window, and its runs.
+        type Case<'c> = (&'c [(i64, &'c str, &'c str)], i64, i64, &'c [&'c str]);
+        let cases: &[Case] = &[
             (&[(0, "queued", "")], 9999, 9999, &[]),
             (&[], 0, 10, &[A]),
             // Queueing is no activity: the rest is counted from the last run.
