@@ -263,7 +263,7 @@ fn what_an_agent_writes_is_text_and_nothing_else() {
     assert!(page.matches(shown).count() >= 8, "title, gate, output, question, notes, headline, criterion, evidence");
     assert!(page.contains("Land &amp;amp; &quot;shine&quot;"), "what looks escaped is escaped once more");
     for hidden in ['\u{202e}', '\u{200b}', '\u{1b}', '\r'] {
-        assert!(!page.contains(hidden), "{:?} is not shown", hidden);
+        assert!(!page.contains(hidden), "{hidden:?} is not shown");
     }
     assert!(page.contains("Ask ⟦U+202E⟧backwards") && page.contains("⟦U+200B⟧") && page.contains("␛[31m"));
     // The policy forbids everything but the style that is there.

@@ -1,7 +1,7 @@
 //! The report in a real browser, as a person opens it: on a phone and on a desk, in the light and in the dark.
 //!
-//! It needs Debian's `chromium` (or a browser that CHROMIUM names), `node` and `npm`; `.ci/install-browser` brings the
-//! rest. REPORT_SHOTS=FOLDER keeps the pictures.
+//! It needs Debian's `chromium` (or a browser that `CHROMIUM` names), `node` and `npm`; `.ci/install-browser` brings the
+//! rest. `REPORT_SHOTS=FOLDER` keeps the pictures.
 
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
 

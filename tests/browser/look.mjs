@@ -29,6 +29,8 @@ console.log(JSON.stringify(seen, null, 1));
 async function look(file, size, scheme) {
   // The driver's own scripts go round the page's policy; the page itself is as a reader has it.
   const context = await browser.newContext({ viewport: size, colorScheme: scheme, bypassCSP: false, locale: 'en-GB' });
+  // A browser on a busy machine may take its time.
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const url = pathToFileURL(path.resolve(file)).href;
   const messages = [];
@@ -39,10 +41,10 @@ async function look(file, size, scheme) {
   page.on('request', (request) => { if (request.url() !== url) requests.push(request.url()); });
   await page.goto(url, { waitUntil: 'load' });
   const name = `${path.basename(file, '.html')}-${size.width}-${scheme}`;
-  if (shots !== '-') await page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
+  await picture(page, name, size);
   const closed = await measure(page);
   await page.evaluate(() => document.querySelectorAll('details').forEach((one) => { one.open = true; }));
-  if (shots !== '-') await page.screenshot({ path: path.join(shots, `${name}-open.png`), fullPage: true });
+  await picture(page, `${name}-open`, size);
   const open = await measure(page);
   const wide = await page.evaluate(() => {
     const room = document.documentElement.clientWidth;
@@ -70,6 +72,14 @@ async function look(file, size, scheme) {
     { id, impact, nodes: nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} :: ${node.any.map((one) => one.message).join('; ').slice(0, 200)}`) }));
   await context.close();
   return { page: path.basename(file), width: size.width, scheme, messages: messages.slice(0, before[0]), requests: requests.slice(0, before[1]), closed, open, wide, violations, checks: judged.passes.length, ...found };
+}
+
+// No browser paints a picture of any height.
+async function picture(page, name, size) {
+  if (shots === '-') return;
+  const { height } = await measure(page);
+  const clip = { x: 0, y: 0, width: size.width, height: Math.min(height, 12_000) };
+  await page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true, clip });
 }
 
 function measure(page) {

@@ -259,11 +259,12 @@ mod tests {
     const A: &str = "01-a.1.worker";
     const B: &str = "02-b.1.worker";
 
+    /// Lines that follow on the evening, the begin and the end of the window, and its runs.
+    type Case<'c> = (&'c [(i64, &'c str, &'c str)], i64, i64, &'c [&'c str]);
+
     #[test]
     fn a_night_begins_after_four_hours_of_rest() {
         let evening: &[(i64, &str, &str)] = &[(0, "dispatched", A), (10, "handed-in", A), (200, "queued", "")];
-        /// Lines that follow, the begin and the end of the window, and its runs.
-        type Case<'c> = (&'c [(i64, &'c str, &'c str)], i64, i64, &'c [&'c str]);
         let cases: &[Case] = &[
             (&[(0, "queued", "")], 9999, 9999, &[]),
             (&[], 0, 10, &[A]),
