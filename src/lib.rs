@@ -1,7 +1,7 @@
 //! Autometta turns a queue of stage cards into verified commits, one cron tick at a time.
 //!
 //! Layers, each of which may use only what stands to its right:
-//! `cli` → `tick` → { `files`, `runs`, `families`, `git`, `report` } → `core`.
+//! `cli` → `tick` → { `files`, `runs`, `families`, `git`, `report`, `timers` } → `core`.
 
 pub mod cli;
 pub mod core;
@@ -11,3 +11,4 @@ pub mod git;
 pub mod report;
 pub mod runs;
 pub mod tick;
+pub mod timers;

@@ -93,6 +93,9 @@ pub enum Command {
     /// Lift halts and pauses. A cap on spend that is still reached is not lifted.
     #[command(after_help = "Example:\n  autometta resume")]
     Resume(JsonArgs),
+    /// Install the timer that fires `tick`, remove it, or look at it.
+    #[command(after_help = "Examples:\n  autometta timer install\n  autometta timer status")]
+    Timer(super::timer::TimerArgs),
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),
@@ -104,6 +107,9 @@ pub struct InitArgs {
     /// Take over a state that was made in another place or on another machine.
     #[arg(long)]
     pub adopt: bool,
+    /// Install the timer as well, as `autometta timer install` does.
+    #[arg(long)]
+    pub timer: bool,
 }
 
 /// `add-stage`

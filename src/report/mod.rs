@@ -1,7 +1,7 @@
 //! The page about a night: data in, HTML out.
 //!
 //! Pure: no file, no clock, no process; the same data gives the same bytes. What an agent wrote is quoted and never
-//! believed. Three things see to that, each in one place: `maud` escapes whatever is interpolated, [`text::visible`]
+//! believed. Three things see to that, each in one place: `maud` escapes whatever is interpolated, `text::visible`
 //! goes over the finished page and shows every character that would hide or turn text, and the page's own policy
 //! forbids scripts, requests, forms and any style but the one whose hash it names.
 //!
