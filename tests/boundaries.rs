@@ -85,6 +85,23 @@ fn each_layer_uses_only_what_stands_below_it() {
             ],
         ),
         (
+            "report",
+            &[
+                "crate::files",
+                "crate::runs",
+                "crate::families",
+                "crate::git",
+                "crate::tick",
+                "crate::cli",
+                "std::fs",
+                "std::io",
+                "std::process",
+                "std::env",
+                "Utc::now",
+                "chrono::Local",
+            ],
+        ),
+        (
             "families",
             &[
                 "crate::files",

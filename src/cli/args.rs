@@ -55,6 +55,11 @@ pub enum Command {
     /// Show the ledger in words; --verify checks its chain of hashes.
     #[command(after_help = "Examples:\n  autometta log\n  autometta log --verify")]
     Log(LogArgs),
+    /// Write one self-contained HTML page about the night: what landed, what needs you, what it cost, what ran when.
+    #[command(
+        after_help = "Examples:\n  autometta report                      writes state/report.html and prints its path\n  autometta report --since 22:00 --output night.html\n  autometta report --json | jq .outcome"
+    )]
+    Report(super::report::ReportArgs),
     /// Put ended stages back into the queue, from their cards as they are now.
     #[command(after_help = "Example:\n  autometta requeue 01-greeting")]
     Requeue(StagesArgs),

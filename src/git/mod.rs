@@ -30,6 +30,7 @@ mod repo;
 mod run;
 mod settings;
 mod snapshot;
+mod stat;
 mod tree_path;
 mod worktree;
 
