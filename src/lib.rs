@@ -10,3 +10,4 @@ pub mod files;
 pub mod git;
 pub mod runs;
 pub mod tick;
+pub mod viewer;

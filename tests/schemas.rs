@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 
+use autometta::cli::AttachPlan;
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
@@ -42,6 +43,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("attach", of::<AttachPlan>()),
     ]
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_macros, reason = "this is the layer that prints")]
 
 mod args;
+mod attach;
 mod cards;
 mod demo;
 mod logging;
@@ -27,6 +28,8 @@ use crate::runs;
 use crate::tick::{FailureKind, Site, TickError, meter_for};
 
 use args::{Cli, Command};
+
+pub use attach::AttachPlan;
 
 /// Done, or nothing to do.
 const DONE: u8 = 0;
@@ -73,6 +76,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),
         Command::Log(args) => report::log(&at, &args),
+        Command::Attach(args) => attach::attach(&at, &args),
         Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),
