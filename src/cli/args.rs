@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::core::ids::StageId;
 
+use super::inbox::{AnswerArgs, RejectArgs};
+
 /// Turns a queue of stage cards into verified commits, one cron tick at a time.
 #[derive(Debug, Parser)]
 #[command(
@@ -67,11 +69,24 @@ pub enum Command {
     /// Stop the runs of stages in progress; their work is kept.
     #[command(after_help = "Example:\n  autometta cancel 01-greeting")]
     Cancel(StagesArgs),
-    /// Answer the question of a blocked stage, which then goes on.
+    /// Show everything that waits for you, with the command for each.
+    #[command(after_help = "Examples:\n  autometta inbox\n  autometta inbox --json | jq '.items[].way_out'")]
+    Inbox(ReadArgs),
+    /// Answer the question of a blocked stage, which then goes on. Without --text or --file your editor is opened.
     #[command(
-        after_help = "Examples:\n  autometta answer 04-question --text 'Use the second one.'\n  autometta answer 04-question --file answer.md"
+        after_help = "Examples:\n  autometta answer 04-question --text 'Use the second one.'\n  autometta answer 04-question --file answer.md\n  autometta answer 04-question"
     )]
     Answer(AnswerArgs),
+    /// Let a change land that is parked: verified and waiting for you, or in the way of a base that moved.
+    #[command(
+        after_help = "Where the base changed the same files, git merges the texts, the gates judge the merged tree, and\nwhat git cannot merge is parked again.\n\nExample:\n  autometta approve 05-release"
+    )]
+    Approve(StagesArgs),
+    /// Do not let a parked change land; its work is kept.
+    #[command(
+        after_help = "Examples:\n  autometta reject 05-release --text 'not in this release'\n  autometta reject 05-release --text 'the names are wrong' --rework"
+    )]
+    Reject(RejectArgs),
     /// Dispatch nothing more until `resume`; what runs goes on to its end.
     #[command(after_help = "Example:\n  autometta halt --reason 'releasing'")]
     Halt(HaltArgs),
@@ -203,22 +218,6 @@ pub struct StagesArgs {
     /// The stages.
     #[arg(required = true)]
     pub stages: Vec<StageId>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `answer`
-#[derive(Debug, Args)]
-pub struct AnswerArgs {
-    /// The stage.
-    pub stage: StageId,
-    /// The answer.
-    #[arg(long, conflicts_with = "file", required_unless_present = "file")]
-    pub text: Option<String>,
-    /// A file with the answer.
-    #[arg(long)]
-    pub file: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -8,16 +8,17 @@ mod args;
 mod attach;
 mod cards;
 mod demo;
+mod inbox;
+mod log;
 mod logging;
 mod ops;
 mod output;
-mod report;
 mod run;
 mod show;
 mod status;
 mod ticks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -35,6 +36,8 @@ pub use attach::AttachPlan;
 const DONE: u8 = 0;
 /// Something went wrong.
 const FAILED: u8 = 1;
+/// The command line does not say enough.
+const USAGE: u8 = 2;
 /// The command was refused.
 const REFUSED: u8 = 3;
 /// The repository is halted.
@@ -49,12 +52,34 @@ pub fn main() -> ExitCode {
     {
         return runs::supervise(&PathBuf::from(run_dir), &meter_for);
     }
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "__tell")
+        && let Some(notice) = words.next()
+    {
+        return tell(&PathBuf::from(notice));
+    }
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("autometta: {error:#}");
             ExitCode::from(if is_refusal(&error) { REFUSED } else { FAILED })
+        }
+    }
+}
+
+/// The life of the process that a tick starts to tell the operator something.
+fn tell(notice: &Path) -> ExitCode {
+    runs::detach();
+    let told = Place::new(None).and_then(|at| {
+        logging::start(&at.home);
+        Ok(crate::tick::tell::tell(notice, &at.home, &at.exe)?)
+    });
+    match told {
+        Ok(()) => ExitCode::from(DONE),
+        Err(error) => {
+            tracing::warn!("{}: {error:#}", notice.display());
+            ExitCode::from(FAILED)
         }
     }
 }
@@ -75,12 +100,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Run(args) => run::run(&at, &args),
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),
-        Command::Log(args) => report::log(&at, &args),
+        Command::Log(args) => log::log(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
         Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),
-        Command::Answer(args) => ops::answer(&at, &args),
+        Command::Inbox(args) => inbox::inbox(&at, &args),
+        Command::Answer(args) => inbox::answer(&at, &args),
+        Command::Approve(args) => inbox::approve(&at, &args),
+        Command::Reject(args) => inbox::reject(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Demo(args) => demo::demo(&args),

@@ -1,13 +1,11 @@
-//! What an operator says: init, requeue, skip, cancel, answer, halt, resume.
-
-use anyhow::Context;
+//! What an operator says: init, requeue, skip, cancel, halt, resume.
 
 use crate::core::ids::StageId;
 use crate::core::operate::Command;
 use crate::tick::init::{self, Adopt};
 use crate::tick::operate;
 
-use super::args::{AnswerArgs, HaltArgs, InitArgs, JsonArgs, StagesArgs};
+use super::args::{HaltArgs, InitArgs, JsonArgs, StagesArgs};
 use super::{DONE, Place, logging, output};
 
 pub fn init(at: &Place, args: &InitArgs) -> anyhow::Result<u8> {
@@ -40,18 +38,6 @@ pub fn on_stages(at: &Place, args: &StagesArgs, command: fn(StageId) -> Command)
 
 pub fn requeue(at: &Place, args: &StagesArgs) -> anyhow::Result<u8> {
     output::notes(&operate::requeue(&at.site()?, &args.stages)?, args.json)?;
-    Ok(DONE)
-}
-
-pub fn answer(at: &Place, args: &AnswerArgs) -> anyhow::Result<u8> {
-    let site = at.site()?;
-    let text = match (&args.text, &args.file) {
-        (Some(text), _) => text.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?,
-        (None, None) => anyhow::bail!("say the answer with --text or --file"),
-    };
-    let notes = operate::answer(&site, &args.stage, &text)?;
-    output::notes(&notes, args.json)?;
     Ok(DONE)
 }
 

@@ -57,6 +57,11 @@ impl Table {
     }
 }
 
+/// A text of an agent's on one line, without anything that a terminal would obey.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// A text that fits, with an ellipsis where it was cut.
 pub fn shortened(text: &str, room: usize) -> String {
     if text.chars().count() <= room {

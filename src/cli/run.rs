@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::core::state::Life;
-use crate::core::step::Hold;
+use crate::core::notice;
 use crate::files::ledger;
 use crate::files::store::{self, Loaded};
-use crate::tick::{self, Site, clock, heartbeat, held};
+use crate::tick::{self, Site, clock, heartbeat};
 
 use super::args::RunArgs;
 use super::{DONE, HALTED, Place, logging, output, status};
@@ -57,7 +56,7 @@ pub fn drain(site: &Site, quiet: bool) -> anyhow::Result<Loaded> {
         }
         let loaded = store::peek(&site.layout)?;
         let flying = loaded.state.flights().next().is_some();
-        if !flying && !news && rest(site, &loaded, clock::now()) == Rest::Done {
+        if !flying && !news && !notice::goes_on(&loaded.state, &loaded.budget) {
             // One more look, in case a chore is left or somebody has changed something.
             let report = tick::fire(site)?;
             if report.notes.is_empty() && !report.held && report.in_flight == 0 {
@@ -75,39 +74,6 @@ pub fn drain(site: &Site, quiet: bool) -> anyhow::Result<Loaded> {
         }
         std::thread::sleep(LOOK);
     }
-}
-
-/// Whether anything can happen without a person.
-#[derive(PartialEq, Eq)]
-enum Rest {
-    /// Something can, now or later.
-    Waits,
-    /// Nothing can.
-    Done,
-}
-
-fn rest(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Rest {
-    for stage in &loaded.state.stages {
-        let moves = match &stage.life {
-            Life::Pending(pending) => match held(site, loaded, stage, now) {
-                None => pending.reason.as_ref().is_none_or(|reason| !needs_a_person(&reason.code)),
-                Some(Hold::NotBefore(_) | Hold::Paused(..)) => true,
-                Some(_) => false,
-            },
-            Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => !loaded.budget.halted,
-            Life::Landing(landing) => landing.waiting.is_none(),
-            Life::Over(_) => !stage.chores.is_empty(),
-        };
-        if moves {
-            return Rest::Waits;
-        }
-    }
-    Rest::Done
-}
-
-/// Reasons that stand until somebody edits a file.
-fn needs_a_person(code: &str) -> bool {
-    matches!(code, "card-unusable" | "same-family" | "no-base")
 }
 
 /// One line that is drawn over itself, on a terminal only.

@@ -4,7 +4,7 @@
 //! knows identities and no families, its own limits and no defaults; both belong to the manifest.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::fault::Faults;
@@ -61,6 +61,8 @@ pub struct Card {
     pub verifier_effort: Option<Effort>,
     /// Why worker and verifier may share a family; without a reason they may not.
     pub same_family: Option<String>,
+    /// Whether the verified change lands by itself; without a word, as the manifest says.
+    pub landing: Option<LandingMode>,
     /// How long a run may print nothing before it is stopped; without one, silence stops no run.
     pub silence_limit: Option<Seconds>,
     /// What the stage is for.
@@ -205,6 +207,30 @@ pub enum PanelError {
     /// One address on two seats.
     #[error("`{0}` has two seats; one model has one vote")]
     Twice(Identity),
+}
+
+/// Whether a verified change lands by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LandingMode {
+    /// At once.
+    #[default]
+    Auto,
+    /// Once a person says `approve`.
+    Ask,
+}
+
+impl LandingMode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Auto, Self::Ask];
+
+    /// The word a card writes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ask => "ask",
+        }
+    }
 }
 
 /// How hard an agent is to think, in the words most CLIs share.

@@ -15,6 +15,7 @@ use super::quantity::{MicroUsd, Seconds, Tokens};
 
 mod values;
 
+pub use super::card::LandingMode;
 pub use super::family::{AuthMode, DecoderKind, FamilyOverride};
 pub use values::{FormError, RepoPath, TimeLimit};
 
@@ -59,8 +60,13 @@ pub struct Manifest {
     pub retry: Retry,
     /// What differs from the built-in families, and families of one's own.
     pub families: BTreeMap<FamilyName, FamilyOverride>,
-    /// The command that tells a person something, as an argument list; `{message}` is the message.
+    /// Whether a verified change lands by itself (`auto`) or waits for `autometta approve` (`ask`). Default `auto`.
+    pub landing: LandingMode,
+    /// The command that tells a person something, as an argument list; `{message}` is the message, `{kind}`, `{stage}`,
+    /// `{repo}` and `{report}` are what they say.
     pub notify: Vec<String>,
+    /// How much of the past stays at hand.
+    pub retention: Retention,
     /// Limits of a stage whose card does not set its own.
     pub defaults: Defaults,
     /// The caps of a fresh budget.
@@ -93,6 +99,15 @@ pub struct Retry {
     /// After a run that was lost without its own fault. Default 3.
     #[schemars(range(max = 20))]
     pub infrastructure: u32,
+}
+
+/// How much of the past stays at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Stages that have landed or were skipped and still stand in `state.yaml`; older ones are in `state/archive`, where
+    /// `show` finds them. Default 100.
+    pub finished_stages: u32,
 }
 
 /// Limits of a stage whose card does not set its own.
@@ -150,7 +165,9 @@ impl Default for Manifest {
             gates: Vec::new(),
             retry: Retry::default(),
             families: BTreeMap::new(),
+            landing: LandingMode::Auto,
             notify: Vec::new(),
+            retention: Retention::default(),
             defaults: Defaults::default(),
             caps: Caps::default(),
         }
@@ -160,6 +177,12 @@ impl Default for Manifest {
 impl Default for Retry {
     fn default() -> Self {
         Self { work: 1, verifier: 3, infrastructure: 3 }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { finished_stages: 100 }
     }
 }
 

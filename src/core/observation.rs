@@ -1,11 +1,12 @@
 //! What the world looks like, as data: the machine's only way to know anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::card::Card;
 use super::exit::{ExitRecord, Usage};
 use super::handoff::Handoff;
 use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
+use super::notice::NoticeKey;
 use super::quantity::Seconds;
 use super::state::{Candidate, Chore, Reservation};
 use super::verdict::Verdict;
@@ -27,6 +28,8 @@ pub struct Observation {
     pub parked: BTreeMap<StageId, ParkedSighting>,
     /// Chores that were seen done.
     pub done: BTreeMap<StageId, Vec<Chore>>,
+    /// Notices that were taken up.
+    pub told: BTreeSet<NoticeKey>,
     /// Who commits: the operator's git identity.
     pub committer: Option<Identity>,
 }

@@ -7,10 +7,13 @@ use thiserror::Error;
 use super::budget::{Budget, Halt, HaltReason};
 use super::ids::StageId;
 use super::state::{
-    Awaits, Chore, EndStatus, Kept, Life, NextRun, Over, Pending, Reason, Resume, Seat, Stage, State, Stopping,
-    Verifying, Work,
+    Approval, Awaits, Chore, EndStatus, Kept, Landing, Life, NextRun, Over, Overlap, Pending, Reason, Resume, Seat,
+    Stage, State, Stopping, Verifying, Work,
 };
 use super::step::{Note, Step};
+
+/// The reason of a change that a person did not let land.
+pub const REJECTED: &str = "rejected";
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +34,26 @@ pub enum Command {
     Resume,
     /// Let a blocked stage go on with the answer that was written for it.
     Answer(StageId),
+    /// Let a parked landing go on.
+    Approve(StageId),
+    /// Do not let a parked change land.
+    Reject {
+        /// The stage.
+        stage: StageId,
+        /// Why, in the operator's words.
+        why: String,
+        /// What becomes of it.
+        then: Rejected,
+    },
+}
+
+/// What becomes of a change that a person does not let land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected {
+    /// The stage ends; its work is kept.
+    Ends,
+    /// Its worker goes on from it, with what the person said.
+    IsReworked,
 }
 
 /// Why a command is refused, with the way out.
@@ -110,6 +133,8 @@ impl Desk {
             }
             Command::Resume => self.resume(),
             Command::Answer(id) => self.answer(&id),
+            Command::Approve(id) => self.approve(&id),
+            Command::Reject { stage, why, then } => self.reject(&stage, &why, then),
         }
     }
 
@@ -285,25 +310,90 @@ impl Desk {
             return Err(wrong(stage, "only a blocked stage waits for an answer"));
         };
         let life = match kept {
-            Some(kept) if kept.awaits == Awaits::Merge => {
-                return Err(wrong(stage, "it waits for its branch to be merged by hand, not for an answer"));
+            Some(Kept { awaits: Awaits::Merge | Awaits::Approval, .. }) => {
+                let way_out = format!("it waits for no answer: `autometta approve {id}` or `autometta reject {id}`");
+                return Err(wrong(stage, &way_out));
             }
             Some(kept) if kept.awaits == Awaits::VerifierAnswer => look_again(stage, kept),
-            Some(kept) => Life::Pending(Pending {
-                not_before: None,
-                reason: None,
-                next: NextRun::Continue(Resume {
-                    base_commit: kept.base_commit.clone(),
-                    start: kept.candidate.commit.clone(),
-                    tree: kept.candidate.tree.clone(),
-                    evidence: Vec::new(),
-                    because: None,
-                }),
-            }),
+            Some(kept) => go_on_from(kept, None),
             None => Life::Pending(Pending::default()),
         };
         self.moves(id, life, "answered", "an operator answered; it goes on with that")
     }
+
+    /// The landing that waits for a person, with the work that it is about.
+    fn parked(&mut self, id: &StageId) -> Result<(&mut Stage, Kept), Refused> {
+        let stage = self.find(id)?;
+        let kept = match &stage.life {
+            Life::Over(Over { status: EndStatus::Blocked, kept: Some(kept), .. })
+                if matches!(kept.awaits, Awaits::Merge | Awaits::Approval) =>
+            {
+                kept.clone()
+            }
+            Life::Over(Over { status: EndStatus::Blocked, .. }) => {
+                return Err(wrong(stage, &format!("it asks a question: `autometta answer {id} --text \"…\"`")));
+            }
+            _ => return Err(wrong(stage, "only a change that is parked waits for a word; see `autometta inbox`")),
+        };
+        Ok((stage, kept))
+    }
+
+    /// A parked change lands after all: as it is, or, where the base changed the same files, as git merges the texts
+    /// and the gates then find it.
+    fn approve(&mut self, id: &StageId) -> Result<(), Refused> {
+        let now = self.now;
+        let (stage, kept) = self.parked(id)?;
+        let Some(approval) = kept.approval.clone() else {
+            let way_out = format!("it was parked by an older autometta: merge autometta/{id} by hand");
+            return Err(wrong(stage, &way_out));
+        };
+        let (overlap, detail) = match kept.awaits {
+            Awaits::Merge => (Overlap::Merge, "an operator lets git merge it; the gates judge what comes of it"),
+            _ => (approval.overlap, "an operator lets it land"),
+        };
+        let landing = Landing {
+            work: Work { base_commit: kept.base_commit, started_at: kept.started_at },
+            candidate: kept.candidate,
+            approval: Approval { overlap, ..approval },
+            decided_at: now,
+            committer: None,
+            waiting: None,
+        };
+        self.moves(id, Life::Landing(landing), "approved-by-operator", detail)
+    }
+
+    fn reject(&mut self, id: &StageId, why: &str, then: Rejected) -> Result<(), Refused> {
+        let now = self.now;
+        let (stage, kept) = self.parked(id)?;
+        stage.keep_work(&kept.candidate);
+        let reason = Reason::new(REJECTED, why);
+        let life = match then {
+            Rejected::IsReworked => go_on_from(&kept, Some(reason)),
+            Rejected::Ends => {
+                let kept = Kept { awaits: Awaits::Nothing, seen_tip: None, approval: None, ..kept };
+                Life::Over(Over {
+                    status: EndStatus::Failed,
+                    reason: Some(reason),
+                    at: now,
+                    commit: None,
+                    kept: Some(kept),
+                })
+            }
+        };
+        self.moves(id, life, REJECTED, why)
+    }
+}
+
+/// The worker goes on from the work that was kept.
+fn go_on_from(kept: &Kept, because: Option<Reason>) -> Life {
+    let resume = Resume {
+        base_commit: kept.base_commit.clone(),
+        start: kept.candidate.commit.clone(),
+        tree: kept.candidate.tree.clone(),
+        evidence: Vec::new(),
+        because: because.clone(),
+    };
+    Life::Pending(Pending { not_before: None, reason: because, next: NextRun::Continue(resume) })
 }
 
 /// The verifiers look at the same candidate again; their next runs get new ids from the history.

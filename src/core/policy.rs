@@ -1,7 +1,12 @@
 //! Policy as data: how often what is tried again, how many stages run at once, how long a pause may last.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde::Serialize;
+
+use super::card::LandingMode;
+use super::notice::NoticeKind;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,6 +21,12 @@ pub struct Policy {
     pub launch_tries: usize,
     /// How many stages may be in progress at once.
     pub max_parallel: usize,
+    /// Whether a verified change lands by itself, where its card does not say.
+    pub landing: LandingMode,
+    /// What the operator is told of.
+    pub tells: BTreeSet<NoticeKind>,
+    /// How many stages that are done with stand in the state; older ones are archived.
+    pub finished_kept: usize,
     /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
     pub deferrals: u32,
 }
@@ -28,6 +39,9 @@ impl Default for Policy {
             infrastructure_retries: 3,
             launch_tries: 3,
             max_parallel: 1,
+            landing: LandingMode::Auto,
+            tells: BTreeSet::from([NoticeKind::NightEnd]),
+            finished_kept: 100,
             deferrals: 12,
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exit::EndedBy;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
+use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 
 /// Everything the machine remembers about one repository.
@@ -22,12 +23,14 @@ pub struct State {
     pub last_tick_at: Option<DateTime<Utc>>,
     /// The stages in the order in which they were queued.
     pub stages: Vec<Stage>,
+    /// What the operator is to be told and may not have been told yet.
+    pub notices: Vec<Notice>,
 }
 
 impl State {
     /// A state without stages.
     pub fn new(repo_id: String) -> Self {
-        Self { repo_id, tick_count: 0, last_tick_at: None, stages: Vec::new() }
+        Self { repo_id, tick_count: 0, last_tick_at: None, stages: Vec::new(), notices: Vec::new() }
     }
 
     /// The stage of that name.
@@ -369,6 +372,27 @@ pub struct Approval {
     pub verifiers: Vec<Identity>,
     /// The landing commit's headline.
     pub headline: String,
+    /// What becomes of it where the base has changed the same files.
+    #[serde(default, skip_serializing_if = "Overlap::is_parked")]
+    pub overlap: Overlap,
+}
+
+/// What becomes of an approved change where the base has changed the same files meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// It is parked for a person.
+    #[default]
+    Park,
+    /// A person said that git may merge the texts; the gates then judge what comes of it.
+    Merge,
+}
+
+impl Overlap {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_parked(&self) -> bool {
+        *self == Self::Park
+    }
 }
 
 /// A stage that moves onto its base branch.
@@ -455,6 +479,9 @@ pub struct Kept {
     /// For a parked landing: the base's tip when it was last compared, so that nothing is compared twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_tip: Option<CommitId>,
+    /// For a parked landing: why it may land, once a person lets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 }
 
 /// What kept work waits for.
@@ -465,8 +492,10 @@ pub enum Awaits {
     WorkerAnswer,
     /// An answer for the verifiers, who then look again.
     VerifierAnswer,
-    /// A person who merges it.
+    /// A person who merges it, or lets git try.
     Merge,
+    /// A person who lets it land.
+    Approval,
     /// Nothing: it is kept for people to look at.
     Nothing,
 }

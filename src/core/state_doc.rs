@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
 use super::ids::{CommitId, Identity, Role, RunId, StageId};
+use super::notice::Notice;
 use super::quantity::{MicroUsd, Tokens};
 use super::state::{
     Approval, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, NextRun, Over, PastRun,
@@ -32,6 +33,9 @@ pub struct StateDoc {
     pub tick_count: u64,
     /// When the last tick that changed something ran.
     pub last_tick_at: Option<DateTime<Utc>>,
+    /// What the operator is to be told and may not have been told yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
     /// The stages in the order in which they were queued.
     pub stages: Vec<StageDoc>,
     /// How many stages there are. It stands last and must, so that a file that was cut short between two stages does
@@ -213,6 +217,7 @@ impl From<&State> for StateDoc {
             repo_id: state.repo_id.clone(),
             tick_count: state.tick_count,
             last_tick_at: state.last_tick_at,
+            notices: state.notices.clone(),
             stages: state.stages.iter().map(StageDoc::from).collect(),
             stage_count: state.stages.len(),
         }
@@ -335,7 +340,7 @@ impl StageDoc {
 
 impl StateDoc {
     /// The machine's view of the file, or everything that makes it impossible.
-    pub fn into_state(self) -> Result<State, Faults> {
+    pub fn into_state(mut self) -> Result<State, Faults> {
         let mut faults = Faults::default();
         if self.version != STATE_VERSION {
             faults.add(None, "/version", format!("{} is not {STATE_VERSION}", self.version));
@@ -345,7 +350,7 @@ impl StateDoc {
             faults.add(None, "/stage_count", detail);
         }
         let mut stages: Vec<Stage> = Vec::with_capacity(self.stages.len());
-        for (index, doc) in self.stages.into_iter().enumerate() {
+        for (index, doc) in std::mem::take(&mut self.stages).into_iter().enumerate() {
             let place = format!("/stages/{index}");
             if stages.iter().any(|known| known.id == doc.id) {
                 faults.add(None, format!("{place}/id"), format!("`{}` stands here twice", doc.id));
@@ -357,7 +362,8 @@ impl StateDoc {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(State { repo_id: self.repo_id, tick_count: self.tick_count, last_tick_at: self.last_tick_at, stages })
+        let Self { repo_id, tick_count, last_tick_at, notices, .. } = self;
+        Ok(State { repo_id, tick_count, last_tick_at, stages, notices })
     }
 }
 

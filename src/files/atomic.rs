@@ -72,6 +72,19 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Wr
     settle(path, durability).map_err(fail())
 }
 
+/// Makes a file that must not exist yet, durably. False where it does: of many who try, one makes it.
+pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, WriteError> {
+    let fail = || at("make", path);
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(fail()(error)),
+    };
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail())?;
+    settle(path, Durability::Durable).map_err(fail())?;
+    Ok(true)
+}
+
 /// Replaces a file that belongs to the repository rather than to us: durably, with the mode that it had, or one that
 /// lets everybody read it.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::core::ids::{RunId, StageId};
+use crate::core::notice::NoticeKey;
 
 /// The paths of one repository's state.
 #[derive(Debug, Clone)]
@@ -108,6 +109,31 @@ impl Layout {
     /// A stage's answer.
     pub fn answer(&self, stage: &StageId) -> PathBuf {
         self.state.join("answers").join(format!("{stage}.md"))
+    }
+
+    /// What the operator is told: a notice as it is to be told.
+    pub fn notice(&self, key: &NoticeKey) -> PathBuf {
+        self.notices().join(format!("{key}.json"))
+    }
+
+    /// The mark of a notice that was taken up, with what came of it.
+    pub fn notice_taken(&self, key: &NoticeKey) -> PathBuf {
+        self.notices().join(format!("{key}.taken"))
+    }
+
+    /// All notices.
+    pub fn notices(&self) -> PathBuf {
+        self.state.join("notices")
+    }
+
+    /// A stage that is done with, archived.
+    pub fn archived(&self, stage: &StageId) -> PathBuf {
+        self.state.join("archive").join(format!("{stage}.yaml"))
+    }
+
+    /// The report of the newest night.
+    pub fn report(&self) -> PathBuf {
+        self.state.join("report.html")
     }
 
     /// Git's scratch: our own plain git directory and private index files.

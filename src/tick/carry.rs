@@ -55,7 +55,13 @@ pub fn carry_over(site: &Site, store: &Store, now: DateTime<Utc>) -> Result<Load
     let base_branch = site.base_branch()?;
     let stages = carried.stages.into_iter().map(|stage| carry_stage(site, stage, &base_branch, now)).collect();
     let loaded = Loaded {
-        state: State { repo_id: site.repo_id.clone(), tick_count: carried.tick_count, last_tick_at: None, stages },
+        state: State {
+            repo_id: site.repo_id.clone(),
+            tick_count: carried.tick_count,
+            last_tick_at: None,
+            stages,
+            notices: Vec::new(),
+        },
         budget: carry_budget(site, &carried.budget),
     };
     // The old files first: once the transaction is written there is no way back to them.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::core::ids::CommitId;
 use crate::core::observation::LandingSighting;
-use crate::core::state::{Candidate, Landing, Stage};
-use crate::git::{self, CommitText, GitError, LandingOrder, Objects, Rebase, Repo, Signature};
+use crate::core::state::{Candidate, Landing, Overlap, Stage};
+use crate::git::{self, CommitText, GitError, LandingOrder, Merge, Objects, Rebase, Repo, Signature};
 
 use super::observe::Observer;
 
@@ -63,7 +64,7 @@ fn sighting(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> Result
     if tip == *base || landing.candidate.commit == *base {
         return Ok(LandingSighting::Ready);
     }
-    match observer.objects.rebase(base, &tip, &landing.candidate.tree)? {
+    match carried_over(observer.objects, landing, &tip)? {
         Rebase::Overlap { paths } => {
             let paths = paths.iter().map(|path| path.text().into_owned()).collect();
             Ok(LandingSighting::Overlap { tip, paths })
@@ -85,6 +86,18 @@ fn sighting(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> Result
             Ok(LandingSighting::Rebased { tip, candidate })
         }
     }
+}
+
+/// The candidate on a base that has moved: where both changed the same files, as a person has allowed.
+fn carried_over(objects: &Objects, landing: &Landing, tip: &CommitId) -> Result<Rebase, GitError> {
+    let rebase = objects.rebase(&landing.work.base_commit, tip, &landing.candidate.tree)?;
+    if matches!(rebase, Rebase::Disjoint { .. }) || landing.approval.overlap == Overlap::Park {
+        return Ok(rebase);
+    }
+    Ok(match objects.merge(tip, &landing.candidate.commit)? {
+        Merge::Clean { tree } => Rebase::Disjoint { tree },
+        Merge::Conflict { paths } => Rebase::Overlap { paths },
+    })
 }
 
 /// Moves the base branch. What came of it is what the next look in this fire goes by.

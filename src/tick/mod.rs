@@ -19,6 +19,7 @@ mod publish;
 mod script;
 mod site;
 pub mod snapshot;
+pub mod tell;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

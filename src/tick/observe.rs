@@ -70,6 +70,11 @@ impl Observer<'_> {
             self.chores(stage, &mut seen)?;
             self.stage(stage, &mut seen)?;
         }
+        for notice in &state.notices {
+            if self.site.layout.notice_taken(&notice.key).exists() {
+                seen.told.insert(notice.key.clone());
+            }
+        }
         self.pending(loaded, &mut seen)?;
         for (run, _) in seen.runs.iter().filter(|(_, sighting)| matches!(sighting, Sighting::NotStarted)) {
             let log = document::read(&self.site.layout.run(run).join(LAUNCH_LOG))?.unwrap_or_default();
@@ -172,7 +177,7 @@ impl Observer<'_> {
             }
             Life::Over(over) => {
                 if let Some(kept) = &over.kept
-                    && kept.awaits == Awaits::Merge
+                    && matches!(kept.awaits, Awaits::Merge | Awaits::Approval)
                     && let Some(tip) = self.repo.tip(&stage.base_branch)?
                     && kept.seen_tip.as_ref() != Some(&tip)
                 {

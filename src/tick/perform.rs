@@ -21,7 +21,7 @@ use super::brief::{self, Pin};
 use super::error::TickError;
 use super::order::{self, Job};
 use super::site::{Site, run_branch};
-use super::{landing, prompt, publish};
+use super::{landing, prompt, publish, tell};
 
 /// Marks a run whose checkout was removed after nothing of it was alive.
 pub const CLEARED: &str = "cleared";
@@ -68,6 +68,11 @@ pub fn perform(site: &Site, repo: &Repo, state: &State, effects: &[Effect], now:
                 Ok(())
             }
             Effect::Launch { run } => launch(site, repo, state, run, now),
+            Effect::Tell { key } => state
+                .notices
+                .iter()
+                .find(|notice| notice.key == *key)
+                .map_or(Ok(()), |notice| tell::start(site, notice)),
         };
         if let Err(error) = result {
             warn!(repo = %site.root.display(), ?effect, "{error}");

@@ -88,5 +88,6 @@ fn words(effect: &Effect) -> String {
         Effect::Chore { stage, chore } => format!("{stage}: {chore:?}"),
         Effect::Land { stage } => format!("land {stage}"),
         Effect::Launch { run } => format!("launch {run}"),
+        Effect::Tell { key } => format!("tell the operator (notice {key})"),
     }
 }

@@ -16,6 +16,7 @@ use crate::git::Objects;
 use super::error::TickError;
 use super::order::Job;
 use super::site::Site;
+use crate::core::operate::REJECTED;
 
 /// How many files a diff's summary names.
 const DIFF_FILES: usize = 100;
@@ -79,6 +80,9 @@ fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
         );
         for run in &resume.evidence {
             text.push_str(&evidence_of(site, run, resume.because.as_ref())?);
+        }
+        if let Some(reason) = resume.because.as_ref().filter(|reason| reason.code == REJECTED) {
+            text.push_str(&format!("\n### The operator did not let it land\n\n{}\n", bounded(&reason.detail)));
         }
     }
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {

@@ -1,5 +1,6 @@
 //! One subscribed repository, opened: its manifest, its families, its paths, its git.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::core::fault::Faults;
 use crate::core::ids::{RunId, StageId};
 use crate::core::manifest::Manifest;
+use crate::core::notice::NoticeKind;
 use crate::core::policy::Policy;
 use crate::core::state::{Life, Stage};
 use crate::core::step::{Hold, hold};
@@ -64,6 +66,14 @@ impl Site {
             verifier_retries: manifest.retry.verifier,
             infrastructure_retries: manifest.retry.infrastructure,
             max_parallel: manifest.max_parallel as usize,
+            landing: manifest.landing,
+            // Without a command nobody is told, but the night's report is written all the same.
+            tells: if manifest.notify.is_empty() {
+                BTreeSet::from([NoticeKind::NightEnd])
+            } else {
+                NoticeKind::ALL.into()
+            },
+            finished_kept: manifest.retention.finished_stages as usize,
             ..Policy::default()
         };
         Ok(Self { root, manifest, families, policy, layout, repo_id, home: home.clone(), exe: exe.to_owned() })

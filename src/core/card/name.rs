@@ -23,8 +23,9 @@ pub(super) const PRIORITY: &str = "Priority";
 pub(super) const WORKER_EFFORT: &str = "Worker effort";
 pub(super) const VERIFIER_EFFORT: &str = "Verifier effort";
 pub(super) const SAME_FAMILY: &str = "Same family";
+pub(super) const LANDING: &str = "Landing";
 pub(super) const SILENCE_LIMIT: &str = "Silence limit";
-pub(super) const METADATA_KEYS: [&str; 11] = [
+pub(super) const METADATA_KEYS: [&str; 12] = [
     WORKER,
     VERIFIER,
     PANEL,
@@ -35,6 +36,7 @@ pub(super) const METADATA_KEYS: [&str; 11] = [
     WORKER_EFFORT,
     VERIFIER_EFFORT,
     SAME_FAMILY,
+    LANDING,
     SILENCE_LIMIT,
 ];
 

@@ -38,6 +38,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
     let worker_effort = reader.value(fields, name::WORKER_EFFORT, value::effort);
     let verifier_effort = reader.value(fields, name::VERIFIER_EFFORT, value::effort);
     let same_family = reader.value(fields, name::SAME_FAMILY, |text| Ok(text.to_owned()));
+    let landing = reader.value(fields, name::LANDING, value::landing);
     let silence_limit = reader.value(fields, name::SILENCE_LIMIT, value::duration);
 
     let objective = reader.objective();
@@ -72,6 +73,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 worker_effort,
                 verifier_effort,
                 same_family,
+                landing,
                 silence_limit,
                 objective,
                 deliverables,

@@ -18,6 +18,7 @@ const CARD: &str = "\
 - **Verifier effort:** Max
 - **Same family:** only one family is
   available tonight
+- **Landing:** Ask
 - **Silence limit:** 10 minutes
 
 ## Objective
@@ -125,6 +126,7 @@ fn the_contracts_card_is_read_whole() {
     assert_eq!(card.priority, -3);
     assert_eq!((card.worker_effort, card.verifier_effort), (Some(Effort::High), Some(Effort::Max)));
     assert_eq!(card.same_family.as_deref(), Some("only one family is available tonight"));
+    assert_eq!(card.landing, Some(super::LandingMode::Ask));
     assert_eq!(card.silence_limit, Some(Seconds(600)));
     assert_eq!(card.objective, "Greet people.\n\nPolitely.");
     let deliverables: Vec<_> = card.deliverables.iter().map(|one| (one.path.as_str(), one.note.as_str())).collect();
@@ -256,6 +258,7 @@ fn each_fault_is_named_with_its_line() {
         (key("- **Path claims:** `.autometta/`"), "line 5: Path claims: the path `.autometta/` belongs to git or"),
         (key("- **Priority:** high"), "line 5: Priority: `high` is not a priority"),
         (key("- **Worker effort:** huge"), "line 5: Worker effort: `huge` is not an effort"),
+        (key("- **Landing:** later"), "line 5: Landing: `later` is not how a change lands: write `auto` or `ask`"),
         (key("- **Silence limit:** a while"), "line 5: Silence limit: `a while` is not a duration"),
         (swap("## Objective\nO\n", ""), "line 1: Objective: the section `## Objective` is missing"),
         (swap("O\n", "\n"), "line 5: Objective: the section is empty"),

@@ -7,7 +7,7 @@ use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
 use super::markdown::leading_code;
 use super::path::{PathError, RelativePath};
-use super::{Effort, Panel};
+use super::{Effort, LandingMode, Panel};
 
 /// The reasons why a text is not the value it should be; never empty.
 pub(super) type Reasons = Vec<String>;
@@ -54,6 +54,13 @@ pub(super) fn paths(text: &str) -> Result<Vec<RelativePath>, Reasons> {
 
 pub(super) fn priority(text: &str) -> Result<i32, Reasons> {
     text.parse().map_err(|_| vec![format!("`{text}` is not a priority: write a whole number; lower runs first")])
+}
+
+pub(super) fn landing(text: &str) -> Result<LandingMode, Reasons> {
+    LandingMode::ALL
+        .into_iter()
+        .find(|mode| mode.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| vec![format!("`{text}` is not how a change lands: write `auto` or `ask`")])
 }
 
 pub(super) fn effort(text: &str) -> Result<Effort, Reasons> {

@@ -80,7 +80,7 @@ pub fn hold(state: &[Stage], stage: &Stage, budget: &Budget, policy: &Policy, no
 }
 
 /// A path that both stages claim: the same path, or a folder of one above a path of the other.
-fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
+pub fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
     let above = |folder: &str, path: &str| {
         let folder = folder.trim_end_matches('/');
         path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))

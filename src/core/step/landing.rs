@@ -4,7 +4,9 @@ use super::turn::{Turn, keep};
 use super::verifying;
 use super::working::{list, nothing_to_land};
 use crate::core::observation::LandingSighting;
-use crate::core::state::{Awaits, Candidate, Chore, EndStatus, Gating, Landing, Life, Over, Reason, Stage, Work};
+use crate::core::state::{
+    Approval, Awaits, Candidate, Chore, EndStatus, Gating, Landing, Life, Over, Overlap, Reason, Stage, Work,
+};
 
 /// Moves a stage that is landing.
 pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
@@ -28,14 +30,16 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
         LandingSighting::Rebased { tip, candidate } => rebased(turn, stage, landing, tip, candidate),
         LandingSighting::Overlap { tip, paths } => {
             let detail = format!(
-                "{} moved to {tip} and changes {} as well; merge or cherry-pick autometta/{} by hand, and the stage closes itself",
+                "{} moved to {tip} and changes {} as well{}; merge or cherry-pick autometta/{} by hand, and the stage closes itself",
                 stage.base_branch,
                 list(&paths),
+                if landing.approval.overlap == Overlap::Merge { ", in the same places" } else { "" },
                 stage.id
             );
             stage.keep_work(&landing.candidate);
             let mut kept = keep(&landing.work, landing.candidate.clone(), Awaits::Merge);
             kept.seen_tip = Some(tip);
+            kept.approval = Some(Approval { overlap: Overlap::Park, ..landing.approval });
             let run = landing.candidate.run.clone();
             turn.end(stage, EndStatus::Blocked, Reason::new("integration", detail), Some(kept), Some(&run));
         }

@@ -21,10 +21,12 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
 use super::ids::{RunId, StageId};
+use super::notice::NoticeKey;
 use super::observation::Observation;
 use super::policy::Policy;
 use super::state::{Chore, State, Stopping};
 
+pub(super) use dispatch::common_claim;
 pub use dispatch::{Hold, hold, order};
 
 /// What a step comes to.
@@ -67,6 +69,11 @@ pub enum Effect {
         /// The run.
         run: RunId,
     },
+    /// Tell the operator something, once.
+    Tell {
+        /// Which notice of the state.
+        key: NoticeKey,
+    },
 }
 
 /// One line of the ledger: what happened, to which stage, and why.
@@ -96,10 +103,11 @@ pub fn step(state: &State, budget: &Budget, seen: &Observation, policy: &Policy,
     let mut turn = turn::Turn::new(budget.clone(), seen, policy, now);
     let mut next = state.clone();
     turn.end_pauses();
+    turn.drop_told(&mut next.notices);
     for stage in &mut next.stages {
         turn.drop_done_chores(stage);
         supervise::advance(&mut turn, stage);
     }
     dispatch::dispatch(&mut turn, &mut next.stages);
-    turn.finish(state, next)
+    turn.finish(state, budget, next)
 }

@@ -120,7 +120,7 @@ fn close_parked(turn: &mut Turn, stage: &mut Stage) {
     let Some(seen) = turn.seen.parked.get(&stage.id).cloned() else { return };
     let Life::Over(over) = &mut stage.life else { return };
     let Some(kept) = &mut over.kept else { return };
-    if kept.awaits != Awaits::Merge {
+    if !matches!(kept.awaits, Awaits::Merge | Awaits::Approval) {
         return;
     }
     match seen.merged {

@@ -7,6 +7,7 @@ use super::{Effect, Note, Step};
 use crate::core::budget::{Budget, Halt, HaltReason};
 use crate::core::exit::{EndedBy, Usage};
 use crate::core::ids::{Role, RunId, StageId};
+use crate::core::notice::{self, Notice, NoticeKey, NoticeKind};
 use crate::core::observation::{Captured, Observation};
 use crate::core::policy::Policy;
 use crate::core::quantity::Seconds;
@@ -25,6 +26,7 @@ pub(super) struct Turn<'a> {
     lands: Vec<Effect>,
     launches: Vec<Effect>,
     notes: Vec<Note>,
+    notices: Vec<Notice>,
 }
 
 impl<'a> Turn<'a> {
@@ -38,15 +40,22 @@ impl<'a> Turn<'a> {
             lands: Vec::new(),
             launches: Vec::new(),
             notes: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
     /// Closes the step: counts the tick when it did work, and puts the effects into the order in which they are safe:
     /// what must stop, what must be kept or cleared, what lands, what starts.
-    pub(super) fn finish(mut self, before: &State, mut state: State) -> Step {
+    pub(super) fn finish(mut self, before: &State, before_budget: &Budget, mut state: State) -> Step {
         if !self.notes.is_empty() {
             self.budget.clock_ticks_used += 1;
         }
+        // Without a note nothing has happened that could have been the last thing.
+        if !self.notes.is_empty() && notice::goes_on(before, before_budget) && !notice::goes_on(&state, &self.budget) {
+            let message = notice::night_end(&state, &self.budget);
+            self.tell(None, NoticeKind::NightEnd, message);
+        }
+        state.notices.append(&mut self.notices);
         if state != *before {
             state.last_tick_at = Some(self.now);
         }
@@ -59,7 +68,22 @@ impl<'a> Turn<'a> {
         }
         effects.extend(self.lands);
         effects.extend(self.launches);
+        effects.extend(state.notices.iter().map(|notice| Effect::Tell { key: notice.key.clone() }));
         Step { state, budget: self.budget, effects, notes: self.notes }
+    }
+
+    /// Orders the operator to be told.
+    fn tell(&mut self, stage: Option<&StageId>, kind: NoticeKind, message: String) {
+        if !self.policy.tells.contains(&kind) {
+            return;
+        }
+        let key = NoticeKey::new(self.now, self.notices.len());
+        self.notices.push(Notice { key, kind, stage: stage.cloned(), message });
+    }
+
+    /// What was taken up is forgotten.
+    pub(super) fn drop_told(&mut self, notices: &mut Vec<Notice>) {
+        notices.retain(|notice| !self.seen.told.contains(&notice.key));
     }
 
     pub(super) fn stop(&mut self, effect: Effect) {
@@ -120,6 +144,8 @@ impl<'a> Turn<'a> {
                 to: None,
                 detail: words.join("; "),
             });
+            let message = format!("halted, nothing is dispatched until `autometta resume`: {}", words.join("; "));
+            self.tell(None, NoticeKind::Halt, message);
         }
     }
 
@@ -195,6 +221,9 @@ impl<'a> Turn<'a> {
         }
         let (event, detail) = (reason.code.clone(), reason.detail.clone());
         let over = Over { status, reason: Some(reason), at: self.now, commit: None, kept };
+        if let Some((kind, message)) = notice::of_ending(stage, &over) {
+            self.tell(Some(&stage.id), kind, message);
+        }
         self.moves(stage, Life::Over(over), run, &event, detail);
         if status.is_failure()
             && let Some(cap) = self.budget.consecutive_failure_cap
@@ -258,5 +287,12 @@ pub(super) struct WorkFailure {
 
 /// Work that an ended stage leaves.
 pub(super) fn keep(work: &Work, candidate: Candidate, awaits: crate::core::state::Awaits) -> Kept {
-    Kept { base_commit: work.base_commit.clone(), candidate, started_at: work.started_at, awaits, seen_tip: None }
+    Kept {
+        base_commit: work.base_commit.clone(),
+        candidate,
+        started_at: work.started_at,
+        awaits,
+        seen_tip: None,
+        approval: None,
+    }
 }

@@ -4,13 +4,14 @@ use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, keep};
 use super::working::{crashed, how_it_ended, over_cap};
+use crate::core::card::LandingMode;
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::{Ended, Product, Returned};
 use crate::core::quorum::{self, Outcome, Vote};
 use crate::core::state::{
-    Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Landing, Life, PastRun, Reason, RunOutcome,
-    Said, Seat, Stage, Verifying, Work,
+    Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, Overlap, PastRun,
+    Reason, RunOutcome, Said, Seat, Stage, Verifying, Work,
 };
 use crate::core::verdict::{Judgement, Verdict, commit_headline};
 
@@ -412,9 +413,15 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
                 verdicts: runs_that(Said::Pass),
                 verifiers: verifying.seats.iter().filter(passed).map(|seat| seat.verifier.clone()).collect(),
                 headline,
+                overlap: Overlap::Park,
             };
             let words = words_that(Said::Pass);
-            to_land(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
+            match landing_mode(turn, stage) {
+                LandingMode::Auto => {
+                    to_land(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
+                }
+                LandingMode::Ask => await_approval(turn, stage, verifying.work, verifying.candidate, approval, &words),
+            }
         }
         Outcome::Fail => {
             let failure = WorkFailure {
@@ -451,6 +458,29 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
             turn.end(stage, status, Reason::new(code, words), Some(kept), Some(&last));
         }
     }
+}
+
+/// Whether a verified change lands by itself: as the card says, else as the manifest does.
+fn landing_mode(turn: &Turn, stage: &Stage) -> LandingMode {
+    let brief = turn.seen.briefs.get(&stage.id).and_then(|brief| brief.as_ref().ok());
+    brief.and_then(|brief| brief.card.landing).unwrap_or(turn.policy.landing)
+}
+
+/// A verified candidate waits for a person.
+fn await_approval(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    work: Work,
+    candidate: Candidate,
+    approval: Approval,
+    words: &str,
+) {
+    stage.keep_work(&candidate);
+    let run = candidate.run.clone();
+    let detail = format!("it passed its gates and its verifiers ({words}), and lands once a person says so");
+    let seen_tip = Some(work.base_commit.clone());
+    let kept = Kept { seen_tip, approval: Some(approval), ..keep(&work, candidate, Awaits::Approval) };
+    turn.end(stage, EndStatus::Blocked, Reason::new("approval", detail), Some(kept), Some(&run));
 }
 
 /// An approved candidate goes to the base branch.

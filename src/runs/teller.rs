@@ -1,0 +1,120 @@
+//! The process that tells the operator something, and the operator's own command.
+//!
+//! Nothing of the machine waits for either.
+
+#![expect(clippy::disallowed_methods, reason = "runs/ starts processes")]
+
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::error::RunError;
+
+/// How often an operator's command is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How much of what it printed is told where it failed, in bytes.
+const TOLD: usize = 2000;
+
+/// How an operator's command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// It exited 0.
+    Passed,
+    /// It did not, and why.
+    Failed(String),
+}
+
+/// Starts the process that tells what stands in this file, and forgets it. `exe` is this program.
+pub fn start_teller(exe: &Path, notice: &Path) -> Result<(), RunError> {
+    let mut teller = Command::new(exe);
+    teller.arg("__tell").arg(notice);
+    // A session of its own comes as its first act; a process group of its own keeps it out of ours until then.
+    teller.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    teller.spawn().map(drop).map_err(RunError::io("start", exe))
+}
+
+/// Leaves the session of whoever started this process, so that it outlives the tick under every scheduler.
+pub fn detach() {
+    // It fails only for the leader of a process group, which has nothing to leave.
+    let _ = nix::unistd::setsid();
+}
+
+/// Runs an operator's command to its end, or stops it and what it started at the limit.
+pub fn run_command(argv: &[String], dir: &Path, limit: Duration) -> CommandEnd {
+    let Some((program, arguments)) = argv.split_first() else { return CommandEnd::Passed };
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(dir).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return CommandEnd::Failed(format!("{program} cannot be started: {error}")),
+    };
+    let printed = child.stderr.take().map(|stderr| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What it prints beyond that is not read; a command that cannot write more is stopped at its limit.
+            let _ = stderr.take(TOLD as u64).read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).trim().to_owned()
+        })
+    });
+    let ended = wait(&mut child, limit);
+    match ended {
+        // What it left in the background may be the messenger.
+        Ok(Some(status)) if status.success() => CommandEnd::Passed,
+        Ok(Some(status)) => {
+            end_group(&child);
+            let said = printed.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            CommandEnd::Failed(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") })
+        }
+        Ok(None) => CommandEnd::Failed(format!("{program} was stopped after {} s", limit.as_secs())),
+        Err(error) => CommandEnd::Failed(format!("{program} cannot be waited for: {error}")),
+    }
+}
+
+fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if begun.elapsed() >= limit {
+            end_group(child);
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn end_group(child: &Child) {
+    if let Ok(group) = i32::try_from(child.id()) {
+        // It is gone already in the ordinary case.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limit: Duration) -> CommandEnd {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+        run_command(&argv, Path::new("/"), limit)
+    }
+
+    #[test]
+    fn an_end_is_told_with_what_was_printed() {
+        let long = Duration::from_secs(60);
+        assert_eq!(run("exit 0", long), CommandEnd::Passed);
+        assert_eq!(run("echo why >&2; exit 3", long), CommandEnd::Failed("exit status: 3: why".to_owned()));
+        let CommandEnd::Failed(why) = run("sleep 100 & sleep 100", Duration::from_millis(50)) else { panic!("passed") };
+        assert!(why.contains("was stopped after"), "{why}");
+        let missing = run_command(&["/no/such".to_owned()], Path::new("/"), long);
+        assert!(matches!(missing, CommandEnd::Failed(why) if why.starts_with("/no/such cannot be started")));
+    }
+}
