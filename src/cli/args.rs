@@ -12,7 +12,7 @@ use super::inbox::{AnswerArgs, RejectArgs};
 #[derive(Debug, Parser)]
 #[command(
     name = "autometta",
-    version,
+    version = env!("AUTOMETTA_VERSION"),
     after_help = "Examples:\n  autometta demo                       see it work, in a scratch repository\n  autometta init                       make this repository ready\n  autometta add-stage stage-cards/01-greeting.md\n  autometta run                        work through the queue now\n  */5 * * * * autometta tick           or let cron do it, all night\n\nExit codes: 0 done or nothing to do; 1 failed; 2 wrong usage; 3 refused, and why; 4 halted."
 )]
 pub struct Cli {
@@ -96,6 +96,14 @@ pub enum Command {
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),
+    /// Print what a shell needs to complete the words of this program.
+    #[command(
+        after_help = "Examples:\n  autometta completions bash > ~/.local/share/bash-completion/completions/autometta\n  autometta completions zsh > ~/.zfunc/_autometta\n  autometta completions fish > ~/.config/fish/completions/autometta.fish"
+    )]
+    Completions(super::completions::CompletionsArgs),
+    /// Print the manual page, or write one for every command into a folder.
+    #[command(after_help = "Examples:\n  autometta man | man -l -\n  autometta man --out ~/.local/share/man/man1")]
+    Man(super::man::ManArgs),
 }
 
 /// `init`

@@ -7,10 +7,12 @@
 mod args;
 mod attach;
 mod cards;
+mod completions;
 mod demo;
 mod inbox;
 mod log;
 mod logging;
+mod man;
 mod ops;
 mod output;
 mod run;
@@ -112,6 +114,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     }
 }
 
