@@ -1,6 +1,12 @@
 //! Writes down which commit is built, for `autometta --version`. Without git, or outside a checkout of this very crate
 //! (a tarball, a registry's copy), there is only the version.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a build script asks git and the environment, and speaks to cargo by printing"
+)]
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
