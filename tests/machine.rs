@@ -7,16 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
+use autometta::core::card::LandingMode;
 use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource,
 };
 use autometta::core::handoff::Handoff;
 use autometta::core::ids::{ObjectId, Role, RunId, StageId};
+use autometta::core::notice::{Notice, NoticeKey, NoticeKind, of_ending};
 use autometta::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, Placed, Product, Pulse, Returned,
     Sighting, Watched, WorkSighting,
 };
-use autometta::core::operate::{Command, operate, queued};
+use autometta::core::operate::{Command, Rejected, operate, queued};
 use autometta::core::policy::Policy;
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
@@ -298,6 +300,11 @@ impl World {
             }
             seen.done.insert(stage.id.clone(), stage.chores.clone());
         }
+        for notice in &state.notices {
+            if self.dice.roll(2) == 0 {
+                seen.told.insert(notice.key.clone());
+            }
+        }
         seen
     }
 
@@ -340,7 +347,8 @@ fn night(seed: u64) -> usize {
     let one = "- **Verifier:** V <v@local>";
     let panel = "- **Verifier panel:** 2 of V <v@local>; X <x@local>; Y <y@local>";
     let cards = [card("01-a", "", one), card("02-b", "- **Depends on:** 01-a", panel), card("03-c", "", panel)];
-    let policy = Policy { max_parallel: 2, ..Policy::default() };
+    let landing = if seed % 2 == 0 { LandingMode::Auto } else { LandingMode::Ask };
+    let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), ..Policy::default() };
     let mut world = World {
         dice: Dice(seed),
         cards: cards.iter().map(|card| (card.stage.clone(), card.clone())).collect(),
@@ -361,16 +369,21 @@ fn night(seed: u64) -> usize {
     });
     let queue = Command::AddStages(stages.collect());
     (state, budget) = operate(&state, &budget, queue, world.now).map(|done| (done.state, done.budget)).expect("queued");
+    let mut told = BTreeSet::new();
     for _ in 0..120 {
         world.now += TimeDelta::minutes(7);
         if world.dice.roll(3) == 0 {
             let stage: StageId =
                 ["01-a", "02-b", "03-c"][usize::try_from(world.dice.roll(3)).expect("small")].parse().expect("id");
-            let command = match world.dice.roll(16) {
+            let why = String::from("no");
+            let command = match world.dice.roll(20) {
                 0 => Command::Cancel(stage),
                 1..=5 => Command::Requeue(stage),
                 6 => Command::Answer(stage),
                 7 => Command::Halt(String::new()),
+                8..=10 => Command::Approve(stage),
+                11 => Command::Reject { stage, why, then: Rejected::Ends },
+                12 => Command::Reject { stage, why, then: Rejected::IsReworked },
                 _ => Command::Resume,
             };
             if let Ok(done) = operate(&state, &budget, command, world.now) {
@@ -395,6 +408,7 @@ fn night(seed: u64) -> usize {
                 assert_eq!(stage.life, after.life, "{} moved by itself from {:?}", stage.id, over.status);
             }
         }
+        check_notices(&state, &done.state, &seen, &mut told);
         (state, budget) = (done.state, done.budget);
         check(&state, &budget, &policy);
         let quiet = world.quiet(&state);
@@ -411,6 +425,26 @@ fn night(seed: u64) -> usize {
         }
     }
     world.landed.len()
+}
+
+/// Whoever ended without landing is told of, once; a notice stays until it was taken up.
+fn check_notices(before: &State, after: &State, seen: &Observation, told: &mut BTreeSet<NoticeKey>) {
+    for notice in &before.notices {
+        let stays = after.notices.contains(notice);
+        assert_eq!(stays, !seen.told.contains(&notice.key), "{notice:?} is lost or told twice");
+    }
+    let new: Vec<&Notice> = after.notices.iter().filter(|notice| !before.notices.contains(notice)).collect();
+    for notice in &new {
+        assert!(told.insert(notice.key.clone()), "{} is used twice", notice.key);
+    }
+    for stage in &after.stages {
+        let was_over = before.stage(&stage.id).is_some_and(|stage| matches!(stage.life, Life::Over(_)));
+        let Life::Over(over) = &stage.life else { continue };
+        let by_a_person = over.reason.as_ref().is_some_and(|reason| reason.code == "cancelled");
+        let is_news = !was_over && !by_a_person && of_ending(stage, over).is_some();
+        let count = new.iter().filter(|notice| notice.stage.as_ref() == Some(&stage.id)).count();
+        assert_eq!(count, usize::from(is_news), "{}: {over:?}", stage.id);
+    }
 }
 
 fn check_after_operator(state: &State, budget: &Budget) {

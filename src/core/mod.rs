@@ -3,6 +3,7 @@
 //! Nothing here reads a file, starts a process, or knows the time: what the world looks like comes in as data,
 //! what is to be done goes out as data. `tests/boundaries.rs` holds this module to it.
 
+pub mod archive;
 pub mod budget;
 pub mod card;
 pub mod exit;

@@ -119,6 +119,24 @@ fn wrong(stage: &Stage, way_out: &str) -> Refused {
     Refused::Wrong { stage: stage.id.clone(), word: stage.life.word().to_owned(), way_out: way_out.to_owned() }
 }
 
+impl Command {
+    /// The stages that it speaks of: those that it is about, and those that they depend on.
+    pub fn stages(&self) -> Vec<&StageId> {
+        match self {
+            Self::AddStages(stages) => stages.iter().flat_map(named).collect(),
+            Self::Refresh(stage) => named(stage).collect(),
+            Self::Requeue(id) | Self::Skip(id) | Self::Cancel(id) | Self::Answer(id) | Self::Approve(id) => vec![id],
+            Self::Reject { stage, .. } => vec![stage],
+            Self::Halt(_) | Self::Resume => Vec::new(),
+        }
+    }
+}
+
+/// A stage and what it depends on.
+fn named(stage: &Stage) -> impl Iterator<Item = &StageId> {
+    std::iter::once(&stage.id).chain(&stage.depends_on)
+}
+
 impl Desk {
     fn carry_out(&mut self, command: Command) -> Result<(), Refused> {
         match command {
@@ -409,7 +427,9 @@ fn look_again(stage: &Stage, kept: &Kept) -> Life {
 
 /// A dependency that does not exist, or a circle, printed as a path.
 pub fn dependency_fault(state: &State) -> Option<String> {
-    for stage in &state.stages {
+    // What a stage that has ended needed may be archived by now.
+    let may_start = |stage: &&Stage| !matches!(stage.life, Life::Over(_));
+    for stage in state.stages.iter().filter(may_start) {
         for needed in &stage.depends_on {
             if state.stage(needed).is_none() {
                 return Some(format!("{} depends on {needed}, which is not in the queue; queue it first", stage.id));

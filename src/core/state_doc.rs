@@ -376,6 +376,13 @@ fn need<T>(value: Option<T>, field: &str, why: &str, place: &str, faults: &mut F
 }
 
 impl StageDoc {
+    /// A stage that stands in a file of its own.
+    pub fn into_archived(self) -> Result<Stage, Faults> {
+        let mut faults = Faults::default();
+        let stage = self.into_stage("", &mut faults);
+        stage.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
     fn into_stage(self, place: &str, faults: &mut Faults) -> Option<Stage> {
         for run in &self.runs {
             if run.run.stage != self.id || run.run.attempt != self.attempt {

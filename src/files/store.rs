@@ -19,8 +19,9 @@ use super::ledger::{self, Head, LedgerError};
 use super::lock::{Lock, LockError};
 use crate::core::budget::{Budget, Halt, HaltReason};
 use crate::core::fault::Faults;
-use crate::core::state::State;
-use crate::core::state_doc::{STATE_VERSION, StateDoc};
+use crate::core::ids::StageId;
+use crate::core::state::{Stage, State};
+use crate::core::state_doc::{STATE_VERSION, StageDoc, StateDoc};
 use crate::core::step::Note;
 
 /// Why the store cannot be used; each says what to do.
@@ -118,6 +119,16 @@ struct Transaction {
     budget: Option<String>,
     ledger_offset: u64,
     ledger_lines: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    archive: Vec<Archived>,
+}
+
+/// A stage that leaves the state.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Archived {
+    stage: StageId,
+    text: String,
 }
 
 /// Reads without the lock: for those who only look. A transaction under way is looked through, not finished.
@@ -206,6 +217,18 @@ impl Store {
         notes: &[Note],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        self.commit_archiving(before, after, &[], notes, now)
+    }
+
+    /// The same, with stages that are in `before` and leave the state for the archive.
+    pub fn commit_archiving(
+        &self,
+        before: Option<&Loaded>,
+        after: &Loaded,
+        archived: &[Stage],
+        notes: &[Note],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let state = (before.map(|before| &before.state) != Some(&after.state))
             .then(|| encode_state(&self.layout, &after.state))
             .transpose()?;
@@ -226,7 +249,8 @@ impl Store {
             return Ok(());
         }
         let ledger_offset = head.map_or(0, |head| head.length);
-        let txn = Transaction { version: TRANSACTION_VERSION, state, budget, ledger_offset, ledger_lines };
+        let archive = archived.iter().map(|stage| self.archived(stage)).collect::<Result<_, _>>()?;
+        let txn = Transaction { version: TRANSACTION_VERSION, state, budget, ledger_offset, ledger_lines, archive };
         let bytes = serde_json::to_vec(&txn).map_err(encode)?;
         atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
         self.apply(&txn)
@@ -264,8 +288,22 @@ impl Store {
         Ok(())
     }
 
+    fn archived(&self, stage: &Stage) -> Result<Archived, StoreError> {
+        let text = document::to_yaml(&StageDoc::from(stage))
+            .map_err(|error| StoreError::Encode { path: self.layout.archived(&stage.id), why: error.to_string() })?;
+        Ok(Archived { stage: stage.id.clone(), text })
+    }
+
     /// Copies a transaction to its places. Done twice it does the same.
     fn apply(&self, txn: &Transaction) -> Result<(), StoreError> {
+        // Before the state lets go of them.
+        for archived in &txn.archive {
+            let path = self.layout.archived(&archived.stage);
+            if let Some(parent) = path.parent() {
+                atomic::make_dirs(parent, Durability::Durable)?;
+            }
+            atomic::write(&path, archived.text.as_bytes(), Durability::Durable)?;
+        }
         if let Some(state) = &txn.state {
             atomic::write(&self.layout.state_yaml(), state.as_bytes(), Durability::Durable)?;
         }
@@ -419,6 +457,21 @@ pub fn decode_budget(path: &Path, bytes: &[u8]) -> Result<Budget, StoreError> {
         }
         _ => StoreError::Corrupt { path: path.to_owned(), faults },
     })
+}
+
+/// A stage that was archived; none where there is none of that name.
+pub fn archived(layout: &Layout, id: &StageId) -> Result<Option<Stage>, StoreError> {
+    let path = layout.archived(id);
+    let Some(bytes) = read_own(&path)? else { return Ok(None) };
+    let read = document::from_yaml::<StageDoc>(&bytes).and_then(StageDoc::into_archived);
+    match read {
+        Ok(stage) if stage.id == *id => Ok(Some(stage)),
+        Ok(stage) => {
+            let faults = Faults::one(None, "/id", format!("`{}` is not the stage of this file", stage.id));
+            Err(StoreError::Corrupt { path, faults })
+        }
+        Err(faults) => Err(StoreError::Corrupt { path, faults }),
+    }
 }
 
 /// Where the ledger of this repository ends.

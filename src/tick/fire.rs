@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
+use crate::core::archive;
 use crate::core::budget::HaltReason;
 use crate::core::ids::RunId;
+use crate::core::notice::{Notice, NoticeKey, NoticeKind};
 use crate::core::observation::Observation;
 use crate::core::run::StopReason;
 use crate::core::state::State;
@@ -22,7 +24,7 @@ use super::heartbeat;
 use super::observe::{Observer, Purpose};
 use super::perform::perform;
 use super::site::Site;
-use super::{carry, clock, snapshot};
+use super::{carry, clock, snapshot, tell};
 
 /// How often one fire goes round for stages that landed in it, and how often it looks again for ticks that found the
 /// lock held.
@@ -86,9 +88,10 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
             state.tick_count += 1 + idle;
             budget.idle_ticks_used += idle;
             idle = 0;
+            let archived = archive::take(&mut state, site.policy.finished_kept);
             let next = Loaded { state, budget };
             make_room(site, &loaded.state, &next.state)?;
-            store.commit(Some(&loaded), &next, &notes, now)?;
+            store.commit_archiving(Some(&loaded), &next, &archived, &notes, now)?;
             loaded = next;
         }
         for note in &notes {
@@ -196,6 +199,12 @@ fn halt(site: &Site, store: &Store, source: StoreError, now: DateTime<Utc>) -> T
     // Where the budget is what is damaged there is nowhere to remember that it was said.
     if store.halt_corrupt(&error.to_string(), now).unwrap_or(true) {
         error!(repo = %site.root.display(), reason = HaltReason::StateCorrupt.as_str(), "{error}");
+        if site.policy.tells.contains(&NoticeKind::Halt) {
+            // There is no state to remember this in: it is told now or not at all.
+            let key = NoticeKey::new(now, 0);
+            let notice = Notice { key, kind: NoticeKind::Halt, stage: None, message: format!("halted: {error}") };
+            tell::start(site, &notice).unwrap_or_else(|error| warn!(repo = %site.root.display(), "not told: {error}"));
+        }
     }
     error
 }

@@ -14,7 +14,7 @@ use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::ledger::sha256_hex;
-use crate::files::store::{Loaded, Store};
+use crate::files::store::{self, Loaded, Store};
 
 use super::brief;
 use super::error::TickError;
@@ -28,17 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Carries out one command.
 pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
-    commands(site, |_| Ok(vec![command]))
+    commands(site, &[], |_| Ok(vec![command]))
 }
 
 /// Carries out a command on each of these stages, all or none.
 pub fn on_stages(site: &Site, stages: &[StageId], command: fn(StageId) -> Command) -> Result<Vec<Note>, TickError> {
-    commands(site, |_| Ok(stages.iter().cloned().map(command).collect()))
+    commands(site, stages, |_| Ok(stages.iter().cloned().map(command).collect()))
 }
 
 /// Puts stages back into the queue, all or none, with what their cards ask for now.
 pub fn requeue(site: &Site, stages: &[StageId]) -> Result<Vec<Note>, TickError> {
-    commands(site, |state| {
+    commands(site, stages, |state| {
         let mut orders = Vec::new();
         let mut faulty = Vec::new();
         for id in stages {
@@ -74,9 +74,26 @@ fn refuse(faulty: &[String]) -> Result<(), TickError> {
     Err(TickError::Cards(format!("the queue is unchanged, {count} fault(s) in the cards:\n  {list}")))
 }
 
-/// Carries out what is to be done in this state, all or nothing.
+/// Brings stages back into the state that were archived. They leave it again once nothing asks about them.
+fn bring_back<'a>(
+    site: &Site,
+    state: &mut State,
+    stages: impl IntoIterator<Item = &'a StageId>,
+) -> Result<(), TickError> {
+    for id in stages {
+        if state.stage(id).is_none()
+            && let Some(stage) = store::archived(&site.layout, id)?
+        {
+            state.stages.insert(0, stage);
+        }
+    }
+    Ok(())
+}
+
+/// Carries out what is to be done in this state, all or nothing. `named` are the stages that it will be about.
 fn commands(
     site: &Site,
+    named: &[StageId],
     decide: impl FnOnce(&State) -> Result<Vec<Command>, TickError>,
 ) -> Result<Vec<Note>, TickError> {
     let held = || TickError::Held { path: site.layout.tick_lock() };
@@ -84,14 +101,17 @@ fn commands(
     store.redo()?;
     let loaded = store.load()?;
     belongs_here(site, &loaded)?;
-    let orders = decide(&loaded.state)?;
+    let mut state = loaded.state.clone();
+    bring_back(site, &mut state, named)?;
+    let orders = decide(&state)?;
+    bring_back(site, &mut state, orders.iter().flat_map(Command::stages))?;
     for order in &orders {
         if let Command::Skip(id) = order {
             refuse_landed(site, &store, &loaded, id)?;
         }
     }
     let now = clock::now();
-    let step = operate_all(&loaded.state, &loaded.budget, orders, now)?;
+    let step = operate_all(&state, &loaded.budget, orders, now)?;
     let after = Loaded { state: step.state, budget: step.budget };
     store.commit(Some(&loaded), &after, &step.notes, now)?;
     if !step.notes.is_empty() {

@@ -194,6 +194,21 @@ impl Night {
         self.run(&["tick", "--repo", &self.repo.display().to_string()])
     }
 
+    /// Runs a shell text in the repository on a terminal of its own; gives what the terminal showed. It must succeed.
+    pub fn on_a_terminal(&self, shell: &str) -> String {
+        let mut script = Command::new("script");
+        script
+            .args(["-qec", shell, "/dev/null"])
+            .current_dir(&self.repo)
+            .env_clear()
+            .envs(&self.env)
+            .env("TERM", "xterm");
+        let output = script.stdin(std::process::Stdio::null()).output().expect("script (Debian package bsdutils) runs");
+        let shown = text(&output.stdout);
+        assert!(output.status.success(), "{shell}: {}\n{shown}", output.status);
+        shown
+    }
+
     /// Git in the operator's checkout, with the operator's hand.
     pub fn git(&self, args: &[&str]) -> String {
         let output = self.git_raw(args);
