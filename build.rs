@@ -19,14 +19,22 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    let built = match checkout() {
-        Some(git) => {
-            git.watch();
-            git.commit().map(|commit| format!("{version} ({commit})"))
-        }
-        None => None,
+    let git = checkout();
+    let commit = git.as_ref().and_then(|git| git.ask(&["rev-parse", "--short=7", "HEAD"]));
+    // The day is the commit's, unless whoever packages this says another; a clock would make each build differ.
+    let committed = || git.as_ref()?.ask(&["show", "-s", "--format=%ct", "HEAD"]);
+    let seconds = env::var("SOURCE_DATE_EPOCH").ok().or_else(committed);
+    let day = seconds.and_then(|seconds| seconds.trim().parse().ok()).map(day);
+    if let Some(git) = &git {
+        git.watch();
+    }
+    let built = match (commit, &day) {
+        (Some(commit), Some(day)) => format!("{version} ({commit} {day})"),
+        (Some(commit), None) => format!("{version} ({commit})"),
+        (None, _) => version,
     };
-    println!("cargo::rustc-env=AUTOMETTA_VERSION={}", built.unwrap_or(version));
+    println!("cargo::rustc-env=AUTOMETTA_VERSION={built}");
+    println!("cargo::rustc-env=AUTOMETTA_DAY={}", day.unwrap_or_default());
 }
 
 /// A checkout whose top is this crate.
@@ -53,16 +61,6 @@ impl Git {
         let output = command.output().ok().filter(|output| output.status.success())?;
         let said = String::from_utf8(output.stdout).ok()?;
         Some(said.trim().to_owned()).filter(|said| !said.is_empty())
-    }
-
-    /// The commit and the day: the commit's, unless whoever packages this says another.
-    fn commit(&self) -> Option<String> {
-        let commit = self.ask(&["rev-parse", "--short=7", "HEAD"])?;
-        let seconds = match env::var("SOURCE_DATE_EPOCH") {
-            Ok(given) => given,
-            Err(_) => self.ask(&["show", "-s", "--format=%ct", "HEAD"])?,
-        };
-        Some(format!("{commit} {}", day(seconds.trim().parse().ok()?)))
     }
 
     /// Has cargo run this again when another commit is checked out. Cargo takes a path that does not exist for one that

@@ -18,6 +18,9 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
+/// The day of the commit that was built. An unknown one is a blank and not nothing, which would make the source the day.
+const DAY: &str = if env!("AUTOMETTA_DAY").is_empty() { " " } else { env!("AUTOMETTA_DAY") };
+
 /// A page of the manual.
 struct Page {
     file: String,
@@ -53,7 +56,11 @@ fn add(command: &Command, name: &str, pages: &mut Vec<Page>) -> anyhow::Result<(
     let shown = command.clone().display_name(name.to_owned());
     let title = name.to_uppercase();
     let mut text = Vec::new();
-    Man::new(shown).title(title).source(concat!("autometta ", env!("CARGO_PKG_VERSION"))).render(&mut text)?;
+    Man::new(shown)
+        .title(title)
+        .date(DAY)
+        .source(concat!("autometta ", env!("CARGO_PKG_VERSION")))
+        .render(&mut text)?;
     let text = String::from_utf8(text)?;
     // What stands after the options of a help are its examples, and that is how a manual calls them.
     let text = ["\n.SH EXTRA\nExamples:\n", "\n.SH EXTRA\nExample:\n"]
