@@ -29,6 +29,7 @@ fn of<T: JsonSchema>() -> Value {
 /// Every document that another tool may read, with its schema.
 fn all() -> Vec<(&'static str, Value)> {
     vec![
+        ("attach", of::<AttachPlan>()),
         ("state", of::<StateDoc>()),
         ("budget", of::<Budget>()),
         ("card", of::<Card>()),
@@ -43,7 +44,6 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
-        ("attach", of::<AttachPlan>()),
     ]
 }
 

@@ -55,11 +55,6 @@ pub enum Command {
     /// Show the ledger in words; --verify checks its chain of hashes.
     #[command(after_help = "Examples:\n  autometta log\n  autometta log --verify")]
     Log(LogArgs),
-    /// Watch the night in tmux: the status, the log, and a window for each run. Looking changes nothing.
-    #[command(
-        after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."
-    )]
-    Attach(super::attach::AttachArgs),
     /// Put ended stages back into the queue, from their cards as they are now.
     #[command(after_help = "Example:\n  autometta requeue 01-greeting")]
     Requeue(StagesArgs),
@@ -93,6 +88,11 @@ pub enum Command {
     /// Lift halts and pauses. A cap on spend that is still reached is not lifted.
     #[command(after_help = "Example:\n  autometta resume")]
     Resume(JsonArgs),
+    /// Watch the night in tmux: the status, the log, and a window for each run. Looking changes nothing.
+    #[command(
+        after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."
+    )]
+    Attach(super::attach::AttachArgs),
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),
