@@ -88,11 +88,11 @@ impl Evening {
         found.unwrap_or_else(|| panic!("no window {name} in\n{list}")).0.to_owned()
     }
 
-    /// Waits until a pane shows these words; gives its screen.
+    /// Waits until a pane shows these words, or has shown them: tmux scrolls when a program ends. Gives what it showed.
     fn sees(&self, pane: &str, words: &str) -> String {
         let begun = Instant::now();
         loop {
-            let screen = self.tmux(&["capture-pane", "-p", "-t", pane]);
+            let screen = self.tmux(&["capture-pane", "-p", "-S", "-", "-t", pane]);
             if screen.contains(words) {
                 return screen;
             }
