@@ -81,7 +81,7 @@ if [ "$static" = --static ]; then
   # An empty root has no library to offer.
   mkdir -p "$scratch/empty"
   cp "$binary" "$scratch/empty/"
-  if [ "$(id -u)" = 0 ]; then env -i HOME=/ chroot "$scratch/empty" /autometta --version; fi
+  if [ "$(id -u)" = 0 ]; then env -i HOME=/ "$(command -v chroot)" "$scratch/empty" /autometta --version; fi
   tried "$binary"
 fi
 step "done"
