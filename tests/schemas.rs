@@ -16,9 +16,11 @@ use autometta::core::manifest::Manifest;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
+use autometta::core::timer::TimerRecord;
 use autometta::core::verdict::Verdict;
 use autometta::files::ledger::Line;
 use autometta::tick::heartbeat::Heartbeat;
+use autometta::timers::{Plan as TimerPlan, status::Status as TimerStatus};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
@@ -44,6 +46,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("timer", of::<TimerRecord>()),
+        ("timer-plan", of::<TimerPlan>()),
+        ("timer-status", of::<TimerStatus>()),
     ]
 }
 

@@ -93,6 +93,9 @@ pub enum Command {
         after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."
     )]
     Attach(super::attach::AttachArgs),
+    /// Install the timer that fires `tick`, remove it, or look at it.
+    #[command(after_help = "Examples:\n  autometta timer install\n  autometta timer status")]
+    Timer(super::timer::TimerArgs),
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),
@@ -112,6 +115,9 @@ pub struct InitArgs {
     /// Take over a state that was made in another place or on another machine.
     #[arg(long)]
     pub adopt: bool,
+    /// Install the timer as well, as `autometta timer install` does.
+    #[arg(long)]
+    pub timer: bool,
 }
 
 /// `add-stage`

@@ -19,6 +19,7 @@ mod run;
 mod show;
 mod status;
 mod ticks;
+mod timer;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use crate::files::home::Home;
 use crate::files::store::StoreError;
 use crate::runs;
 use crate::tick::{FailureKind, Site, TickError, meter_for};
+use crate::timers::TimerError;
 
 use args::{Cli, Command};
 
@@ -90,6 +92,7 @@ fn tell(notice: &Path) -> ExitCode {
 fn is_refusal(error: &anyhow::Error) -> bool {
     error.downcast_ref::<TickError>().is_some_and(|error| error.kind() == FailureKind::Refused)
         || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Newer { .. }))
+        || error.downcast_ref::<TimerError>().is_some_and(TimerError::is_refusal)
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {
@@ -113,6 +116,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
+        Command::Timer(args) => timer::timer(&at, &args),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),
