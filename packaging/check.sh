@@ -39,6 +39,8 @@ cargo install --quiet --locked --path "$scratch"/autometta-*/ --root "$scratch/f
 "$scratch/from-package/bin/autometta" --version | grep -Ex 'autometta [0-9.]+'
 
 step "cargo install from the checkout"
+# To cargo both copies are one package, and it would take the first one's for built.
+cargo clean --quiet --release --package autometta
 cargo install --quiet --locked --path . --root "$scratch/root"
 "$scratch/root/bin/autometta" --version | grep -F "($(git rev-parse --short=7 HEAD) "
 tried "$scratch/root/bin/autometta"

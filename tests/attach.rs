@@ -53,13 +53,15 @@ impl Evening {
     }
 
     fn tmux_raw(&self, args: &[&str]) -> Output {
-        // The box's environment, but not the binary of ours.
+        // The box's environment, without our binary.
         let ours = self.night.command(&[]);
         let mut command = Command::new("tmux");
         command.args(args).current_dir(&self.night.repo).env_clear();
         for (name, value) in ours.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
+        // A box may have been given a PATH without tmux.
+        command.env("PATH", std::env::var("PATH").expect("PATH"));
         command.output().expect("tmux runs")
     }
 
