@@ -19,5 +19,5 @@ autometta ($(field version)-1) unstable; urgency=medium
 
  -- $(field maintainer)  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
-cargo deb --no-build --quiet
+cargo deb --no-build --quiet >/dev/null
 ls "$target"/debian/autometta_"$(field version)"-1_*.deb
