@@ -191,7 +191,9 @@ fn every_shell_is_told_every_command() {
         for command in commands(&night, &[]) {
             assert!(script.contains(&command), "{command} is missing for {shell}");
         }
-        assert!(!script.contains("__supervise"), "{shell}");
+        for hidden in ["__supervise", "__probe", "__await"] {
+            assert!(!script.contains(hidden), "{shell} is told of {hidden}");
+        }
     }
     assert!(night.fails(&["completions", "tcsh"], 2).contains("possible values"));
 }

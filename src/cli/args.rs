@@ -93,6 +93,27 @@ pub enum Command {
         after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."
     )]
     Attach(super::attach::AttachArgs),
+    /// Look whether everything is fit for a night, and say what mends what is not; --restore brings a damaged state back.
+    #[command(
+        after_help = "Exits 0 without faults, 1 with. Changes nothing without --restore.\n\nExamples:\n  autometta doctor                 this machine, home, the timer and this repository\n  autometta doctor --all           every subscribed repository\n  autometta doctor --restore       bring state.yaml and budget.json back from refs/autometta/state"
+    )]
+    Doctor(super::doctor::DoctorArgs),
+    /// Put an agent that you start by hand into the registry of live runs; it is none of the machine's runs.
+    #[command(
+        after_help = "Examples:\n  autometta register --stage 07-parser -- claude -p 'Look at the parser'\n  autometta register --stage 07-parser --role verifier --pid 4711\n  autometta watch 07-parser.manual.worker"
+    )]
+    Register(super::register::RegisterArgs),
+    /// Wait until a run ends (exit 0) or stands still (exit 2); exit 1 where there is no such run.
+    #[command(
+        after_help = "Examples:\n  autometta watch 01-greeting.1.worker && echo done\n  autometta watch 01-greeting.1.worker --stall 20m --json"
+    )]
+    Watch(super::watch::WatchArgs),
+    /// What `doctor` asks in the scheduler's environment.
+    #[command(name = "__probe", hide = true)]
+    Probe(super::doctor::ProbeArgs),
+    /// What waits for a process of somebody else.
+    #[command(name = "__await", hide = true)]
+    Await(super::register::AwaitArgs),
     /// Install the timer that fires `tick`, remove it, or look at it.
     #[command(after_help = "Examples:\n  autometta timer install\n  autometta timer status")]
     Timer(super::timer::TimerArgs),

@@ -9,17 +9,20 @@ mod attach;
 mod cards;
 mod completions;
 mod demo;
+mod doctor;
 mod inbox;
 mod log;
 mod logging;
 mod man;
 mod ops;
 mod output;
+mod register;
 mod run;
 mod show;
 mod status;
 mod ticks;
 mod timer;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -116,6 +119,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
+        Command::Doctor(args) => doctor::doctor(&at, &args),
+        Command::Register(args) => register::register(&at, &args),
+        Command::Watch(args) => watch::watch(&at, &args),
+        Command::Probe(args) => doctor::probe(&args),
+        Command::Await(args) => Ok(register::await_process(&args)),
         Command::Timer(args) => timer::timer(&at, &args),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions(args) => completions::completions(&args),

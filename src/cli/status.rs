@@ -5,9 +5,11 @@ use serde::Serialize;
 
 use crate::core::budget::Budget;
 use crate::core::quantity::Seconds;
+use crate::core::run::RegistryEntry;
 use crate::core::state::{Life, Stage};
 use crate::core::state_doc::StateDoc;
 use crate::files::store::{self, Loaded};
+use crate::runs::{self, Registered};
 use crate::tick::heartbeat::{self, Heartbeat};
 use crate::tick::{Site, belongs_here, clock, held};
 
@@ -23,6 +25,7 @@ struct Json<'a> {
     waits: Vec<Waits>,
     budget: &'a Budget,
     heartbeat: Option<Heartbeat>,
+    manual: Vec<RegistryEntry>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +52,7 @@ pub fn status(at: &Place, args: &ReadArgs) -> anyhow::Result<u8> {
             waits: waits.collect(),
             budget: &loaded.budget,
             heartbeat,
+            manual: by_hand(&site).into_iter().map(|known| known.entry).collect(),
         })?;
         return Ok(DONE);
     }
@@ -89,6 +93,17 @@ pub fn text(site: &Site, loaded: &Loaded, heartbeat: Option<&Heartbeat>, now: Da
         }
         text.push_str(&table.render());
     }
+    let manual = by_hand(site);
+    if !manual.is_empty() {
+        text.push('\n');
+        let mut table = output::Table::new(&["STARTED BY HAND", "ROLE", "WHO", "TIME"], width);
+        for Registered { entry, .. } in manual {
+            let who = entry.identity.as_ref().map_or("", |identity| identity.name());
+            let time = since(entry.started_at, now).to_string();
+            table.row(vec![entry.run_id.to_string(), entry.role.to_string(), who.to_owned(), time]);
+        }
+        text.push_str(&table.render());
+    }
     text.push('\n');
     text.push_str(&budget(&loaded.budget));
     let beat = match heartbeat {
@@ -97,6 +112,12 @@ pub fn text(site: &Site, loaded: &Loaded, heartbeat: Option<&Heartbeat>, now: Da
     };
     text.push_str(&format!("{beat}\n"));
     text
+}
+
+/// The live runs that were started by hand.
+fn by_hand(site: &Site) -> Vec<Registered> {
+    let alive = |known: &Registered| known.life == runs::Life::Alive;
+    runs::registered(site.layout.dir()).into_iter().filter(alive).collect()
 }
 
 /// How long ago something was.
