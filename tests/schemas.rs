@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 
+use autometta::cli::AttachPlan;
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
@@ -34,6 +35,7 @@ fn of<T: JsonSchema>() -> Value {
 /// Every document that another tool may read, with its schema.
 fn all() -> Vec<(&'static str, Value)> {
     vec![
+        ("attach", of::<AttachPlan>()),
         ("state", of::<StateDoc>()),
         ("budget", of::<Budget>()),
         ("card", of::<Card>()),
