@@ -14,6 +14,7 @@ mod clock;
 mod dir;
 mod error;
 mod gates;
+mod glance;
 mod launch;
 mod meter;
 mod outbox;
@@ -32,6 +33,7 @@ mod watch;
 
 pub use dir::RunDir;
 pub use error::RunError;
+pub use glance::{Glance, Glancer, LogTail};
 pub use launch::{Launched, launch};
 pub use meter::{MeterFor, MeterResult, NoMeter, StreamMeter};
 pub use probe::{LostRun, Pulse, Sighting, SupervisorState, lives_elsewhere, probe};
