@@ -15,7 +15,11 @@ mod output;
 mod run;
 mod show;
 mod status;
+mod terminal;
 mod ticks;
+
+pub use show::Story;
+pub use status::{Fleet, RepoStatus};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
