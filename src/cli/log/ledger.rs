@@ -11,12 +11,14 @@ use crate::cli::terminal::look::{Look, Tone};
 use crate::cli::terminal::text::clean;
 use crate::cli::{DONE, output};
 use crate::files::identity::Identity;
-use crate::files::ledger::{self, Line};
+use crate::files::ledger::{self, LedgerError, Line};
 use crate::files::store::StoreError;
 use crate::tick::{Site, clock};
 
 /// How often a ledger that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// At how many looks in a row the last line may have no end before it counts as broken.
+const PATIENCE: u32 = 25;
 
 /// Prints the lines that are asked for, and those that are added.
 pub fn print(site: &Site, args: &LogArgs, look: &Look) -> anyhow::Result<u8> {
@@ -52,7 +54,8 @@ pub fn print(site: &Site, args: &LogArgs, look: &Look) -> anyhow::Result<u8> {
             outcome = text(&line, args, look).and_then(|text| reaches(&text));
         }
     }
-    let mut seen = Identity::of(&path);
+    let mut seen = Identity::default();
+    let mut unfinished = 0;
     while outcome? && args.follow {
         thread::sleep(LOOK);
         outcome = Ok(true);
@@ -61,15 +64,24 @@ pub fn print(site: &Site, args: &LogArgs, look: &Look) -> anyhow::Result<u8> {
             continue;
         }
         seen = now;
-        let lines = ledger::since(&path, &head).map_err(StoreError::from)?;
-        for line in lines.iter().filter(|line| is_wanted(line, args, from)) {
+        // The end is looked up before the lines are read: what is added meanwhile is the next look's.
+        let end = match ledger::head(&path) {
+            // Its last line is being written.
+            Err(LedgerError::Broken { .. }) if unfinished < PATIENCE => {
+                unfinished += 1;
+                seen = Identity::default();
+                continue;
+            }
+            end => end.map_err(StoreError::from)?,
+        };
+        unfinished = 0;
+        let added = ledger::since(&path, &head).map_err(StoreError::from)?;
+        for line in added.iter().filter(|line| line.seq <= end.seq && is_wanted(line, args, from)) {
             if matches!(outcome, Ok(true)) {
                 outcome = text(line, args, look).and_then(|text| reaches(&text));
             }
         }
-        if !lines.is_empty() {
-            head = ledger::head(&path).map_err(StoreError::from)?;
-        }
+        head = end;
     }
     Ok(DONE)
 }

@@ -112,7 +112,7 @@ impl Eye {
             Ok::<_, anyhow::Error>(registered(&registry, &runs, &stages))
         })?;
         let archive = layout.dir().join("archive");
-        let archived = self.archived.get(&[archive.clone()], || Ok::<_, anyhow::Error>(count(&archive)))?;
+        let archived = self.archived.get(std::slice::from_ref(&archive), || Ok::<_, anyhow::Error>(count(&archive)))?;
         let flying: Vec<&RunId> = loaded.state.flights().map(|(_, flight)| &flight.run).collect();
         self.glancers.retain(|run, _| flying.contains(&run));
         let mut glances = BTreeMap::new();
