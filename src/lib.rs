@@ -1,7 +1,7 @@
 //! Autometta turns a queue of stage cards into verified commits, one cron tick at a time.
 //!
 //! Layers, each of which may use only what stands to its right:
-//! `cli` → `tick` → { `files`, `runs`, `families`, `git` } → `core`.
+//! `cli` → `tick` → { `files`, `runs`, `families`, `git`, `timers` } → `core`.
 
 pub mod cli;
 pub mod core;
@@ -10,3 +10,4 @@ pub mod files;
 pub mod git;
 pub mod runs;
 pub mod tick;
+pub mod timers;

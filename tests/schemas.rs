@@ -16,9 +16,14 @@ use autometta::core::manifest::Manifest;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
+use autometta::core::timer::TimerRecord;
 use autometta::core::verdict::Verdict;
 use autometta::files::ledger::Line;
+use autometta::tick::doctor::Report;
 use autometta::tick::heartbeat::Heartbeat;
+use autometta::tick::register::Watched;
+use autometta::tick::restore::Restoration;
+use autometta::timers::{Plan as TimerPlan, status::Status as TimerStatus};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
@@ -46,6 +51,12 @@ fn all() -> Vec<(&'static str, Value)> {
         ("status", of::<RepoStatus>()),
         ("fleet", of::<Fleet>()),
         ("show", of::<Story>()),
+        ("doctor", of::<Report>()),
+        ("restore", of::<Restoration>()),
+        ("watch", of::<Watched>()),
+        ("timer", of::<TimerRecord>()),
+        ("timer-plan", of::<TimerPlan>()),
+        ("timer-status", of::<TimerStatus>()),
     ]
 }
 

@@ -132,19 +132,6 @@ fn halts_pauses_and_a_late_timer_stand_at_the_top() {
 }
 
 #[test]
-fn agents_that_somebody_registered_are_listed() {
-    let night = working();
-    let entry =
-        json!({"run_id": "manual-7", "identity": "Claude Opus 5 <c@local>", "started_at": "2026-01-01T00:00:00Z"});
-    night.write("state/active-agents/manual-7.json", &entry.to_string());
-    let said = night.ok(&["status"]);
-    assert!(said.contains("registered by hand: manual-7, Claude Opus 5 <c@local>"), "{said}");
-    assert!(!said.contains("registered by hand: 01-work"), "{said}");
-    assert_eq!(night.status()["by_hand"][0]["name"], "manual-7");
-    go(&night);
-}
-
-#[test]
 fn what_has_ended_is_folded_until_it_is_asked_for() {
     let night = Night::passing();
     for number in 1..=12 {

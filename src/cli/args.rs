@@ -94,6 +94,30 @@ pub enum Command {
     /// Lift halts and pauses. A cap on spend that is still reached is not lifted.
     #[command(after_help = "Example:\n  autometta resume")]
     Resume(JsonArgs),
+    /// Look whether everything is fit for a night, and say what mends what is not; --restore brings a damaged state back.
+    #[command(
+        after_help = "Exits 0 without faults, 1 with. Changes nothing without --restore.\n\nExamples:\n  autometta doctor                 this machine, home, the timer and this repository\n  autometta doctor --all           every subscribed repository\n  autometta doctor --restore       bring state.yaml and budget.json back from refs/autometta/state"
+    )]
+    Doctor(super::doctor::DoctorArgs),
+    /// Put an agent that you start by hand into the registry of live runs; it is none of the machine's runs.
+    #[command(
+        after_help = "Examples:\n  autometta register --stage 07-parser -- claude -p 'Look at the parser'\n  autometta register --stage 07-parser --role verifier --pid 4711\n  autometta watch 07-parser.manual.worker"
+    )]
+    Register(super::register::RegisterArgs),
+    /// Wait until a run ends (exit 0) or stands still (exit 2); exit 1 where there is no such run.
+    #[command(
+        after_help = "Examples:\n  autometta watch 01-greeting.1.worker && echo done\n  autometta watch 01-greeting.1.worker --stall 20m --json"
+    )]
+    Watch(super::watch::WatchArgs),
+    /// What `doctor` asks in the scheduler's environment.
+    #[command(name = "__probe", hide = true)]
+    Probe(super::doctor::ProbeArgs),
+    /// What waits for a process of somebody else.
+    #[command(name = "__await", hide = true)]
+    Await(super::register::AwaitArgs),
+    /// Install the timer that fires `tick`, remove it, or look at it.
+    #[command(after_help = "Examples:\n  autometta timer install\n  autometta timer status")]
+    Timer(super::timer::TimerArgs),
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),
@@ -105,6 +129,9 @@ pub struct InitArgs {
     /// Take over a state that was made in another place or on another machine.
     #[arg(long)]
     pub adopt: bool,
+    /// Install the timer as well, as `autometta timer install` does.
+    #[arg(long)]
+    pub timer: bool,
 }
 
 /// `add-stage`

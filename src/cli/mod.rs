@@ -7,16 +7,20 @@
 mod args;
 mod cards;
 mod demo;
+mod doctor;
 mod inbox;
 mod log;
 mod logging;
 mod ops;
 mod output;
+mod register;
 mod run;
 mod show;
 mod status;
 mod terminal;
 mod ticks;
+mod timer;
+mod watch;
 
 pub use show::Story;
 pub use status::{Fleet, RepoStatus};
@@ -30,6 +34,7 @@ use crate::files::home::Home;
 use crate::files::store::StoreError;
 use crate::runs;
 use crate::tick::{FailureKind, Site, TickError, meter_for};
+use crate::timers::TimerError;
 
 use args::{Cli, Command};
 
@@ -89,6 +94,7 @@ fn tell(notice: &Path) -> ExitCode {
 fn is_refusal(error: &anyhow::Error) -> bool {
     error.downcast_ref::<TickError>().is_some_and(|error| error.kind() == FailureKind::Refused)
         || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Newer { .. }))
+        || error.downcast_ref::<TimerError>().is_some_and(TimerError::is_refusal)
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {
@@ -111,6 +117,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Reject(args) => inbox::reject(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
+        Command::Doctor(args) => doctor::doctor(&at, &args),
+        Command::Register(args) => register::register(&at, &args),
+        Command::Watch(args) => watch::watch(&at, &args),
+        Command::Probe(args) => doctor::probe(&args),
+        Command::Await(args) => Ok(register::await_process(&args)),
+        Command::Timer(args) => timer::timer(&at, &args),
         Command::Demo(args) => demo::demo(&args),
     }
 }

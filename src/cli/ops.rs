@@ -6,7 +6,7 @@ use crate::tick::init::{self, Adopt};
 use crate::tick::operate;
 
 use super::args::{HaltArgs, InitArgs, JsonArgs, StagesArgs};
-use super::{DONE, Place, logging, output};
+use super::{DONE, Place, logging, output, timer};
 
 pub fn init(at: &Place, args: &InitArgs) -> anyhow::Result<u8> {
     logging::start(&at.home);
@@ -24,9 +24,15 @@ pub fn init(at: &Place, args: &InitArgs) -> anyhow::Result<u8> {
             "next: `autometta card new 01-first-stage`, fill it in, `autometta add-stage` it, `autometta run`\n",
         );
     }
+    if !args.timer {
+        text.push_str(timer::hint(at));
+    }
     output::print(&text)?;
     for warning in &done.warnings {
         eprintln!("warning: {warning}");
+    }
+    if args.timer {
+        timer::install_unless_there(at)?;
     }
     Ok(DONE)
 }

@@ -10,3 +10,4 @@ pub mod layout;
 pub mod ledger;
 pub mod lock;
 pub mod store;
+pub mod volume;

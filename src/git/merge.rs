@@ -36,7 +36,7 @@ impl Objects {
         let said = call.run()?;
         let mut fields = said.stdout.split(|byte| *byte == 0).filter(|field| !field.is_empty());
         let tree = String::from_utf8_lossy(fields.next().unwrap_or_default()).into_owned();
-        let paths: Vec<TreePath> = fields.map(|path| TreePath::from_bytes(path)).collect();
+        let paths: Vec<TreePath> = fields.map(TreePath::from_bytes).collect();
         if said.code == CONFLICTS || !paths.is_empty() {
             return Ok(Merge::Conflict { paths });
         }

@@ -3,6 +3,7 @@
 pub mod brief;
 mod carry;
 pub mod clock;
+pub mod doctor;
 mod error;
 mod fire;
 pub mod heartbeat;
@@ -16,6 +17,8 @@ mod perform;
 mod plan;
 mod prompt;
 mod publish;
+pub mod register;
+pub mod restore;
 mod script;
 mod site;
 pub mod snapshot;

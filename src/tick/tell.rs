@@ -122,7 +122,7 @@ pub fn tell(path: &Path, home: &Home, exe: &Path) -> Result<(), TickError> {
     if !telling.argv.is_empty() {
         match runs::run_command(&telling.argv, &telling.repo, LIMIT) {
             CommandEnd::Passed => {
-                info!(repo = %telling.repo.display(), "told: {}: {}", notice.kind.as_str(), notice.message)
+                info!(repo = %telling.repo.display(), "told: {}: {}", notice.kind.as_str(), notice.message);
             }
             CommandEnd::Failed(why) => faults.push(format!("the notify command failed: {why}")),
         }

@@ -5,21 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use super::view::{self, ByHand, RepoStatus, Scene};
+use super::view::{self, RepoStatus, Scene};
 use crate::cli::terminal::Look;
-use crate::core::ids::{RunId, StageId};
+use crate::core::ids::RunId;
+use crate::core::run::RegistryEntry;
 use crate::core::timer::TimerRecord;
 use crate::files::home::Home;
 use crate::files::identity::Identity;
 use crate::files::store::{self, Loaded};
-use crate::runs::Glancer;
+use crate::runs::{self, Glance, Glancer, Registered};
 use crate::tick::heartbeat::{self, Heartbeat};
 use crate::tick::{LOCAL_MANIFEST, MANIFEST, Site, belongs_here};
-
-/// The largest entry of the registry that is read.
-const ENTRY_LIMIT: u64 = 1 << 20;
 
 /// What was read from some files, as long as they stay the same.
 #[derive(Debug)]
@@ -59,7 +56,7 @@ pub struct Eye {
     loaded: Kept<Loaded>,
     heartbeat: Kept<Option<Heartbeat>>,
     timer: Kept<Option<TimerRecord>>,
-    by_hand: Kept<Vec<ByHand>>,
+    manual: Kept<Vec<Registered>>,
     archived: Kept<usize>,
     glancers: BTreeMap<RunId, Glancer>,
 }
@@ -75,7 +72,7 @@ impl Eye {
             loaded: Kept::default(),
             heartbeat: Kept::default(),
             timer: Kept::default(),
-            by_hand: Kept::default(),
+            manual: Kept::default(),
             archived: Kept::default(),
             glancers: BTreeMap::new(),
         }
@@ -103,14 +100,16 @@ impl Eye {
         // A record of the timer that cannot be read is doctor's to explain; here it counts as none.
         let timer =
             self.timer.get(&[self.home.timer_path()], || Ok::<_, anyhow::Error>(self.home.timer().ok().flatten()))?;
-        let stages: Vec<&StageId> = loaded.state.stages.iter().map(|stage| &stage.id).collect();
+        // An entry is written once; whether its run lives is looked at each time.
         let registry = layout.dir().join("active-agents");
-        let mut watched = files.to_vec();
-        watched.push(registry.clone());
-        let by_hand = self.by_hand.get(&watched, || {
-            let runs: Vec<String> = loaded.state.flights().map(|(_, flight)| flight.run.to_string()).collect();
-            Ok::<_, anyhow::Error>(registered(&registry, &runs, &stages))
-        })?;
+        let manual = self
+            .manual
+            .get(std::slice::from_ref(&registry), || Ok::<_, anyhow::Error>(runs::registered(layout.dir())))?;
+        let is_alive = |entry: &RegistryEntry| {
+            let glance = Glancer::new(&layout.run(&entry.run_id)).and_then(|mut glancer| glancer.look());
+            matches!(glance, Ok(Glance::Running { .. }))
+        };
+        let manual = manual.iter().map(|known| &known.entry).filter(|entry| is_alive(entry)).cloned().collect();
         let archive = layout.dir().join("archive");
         let archived = self.archived.get(std::slice::from_ref(&archive), || Ok::<_, anyhow::Error>(count(&archive)))?;
         let flying: Vec<&RunId> = loaded.state.flights().map(|(_, flight)| &flight.run).collect();
@@ -138,7 +137,7 @@ impl Eye {
             heartbeat: heartbeat.as_ref(),
             timer: timer.as_ref(),
             glances: &glances,
-            by_hand,
+            manual,
             archived: *archived,
             now,
             look,
@@ -151,30 +150,4 @@ impl Eye {
 fn count(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "yaml")).count()
-}
-
-/// What anybody registered beside the machine's own runs, whatever shape its entry has. A run that the machine has
-/// only just ended, whose entry goes in a moment, is not among them.
-fn registered(folder: &Path, flying: &[String], stages: &[&StageId]) -> Vec<ByHand> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
-        let is_ours = name.parse::<RunId>().is_ok_and(|run| stages.contains(&&run.stage));
-        if is_ours || flying.iter().any(|run| run == name) {
-            continue;
-        }
-        let is_small = entry.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= ENTRY_LIMIT);
-        let bytes = if is_small { fs::read(entry.path()).unwrap_or_default() } else { Vec::new() };
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        found.push(ByHand {
-            name: name.to_owned(),
-            identity: text("identity"),
-            started_at: text("started_at").and_then(|at| at.parse().ok()),
-        });
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found
 }

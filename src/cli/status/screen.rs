@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::next::Group;
 use super::view::{Hand, Pulse, RepoStatus, StageView, Standing, ago};
-use crate::cli::terminal::look::{Tone, span};
+use crate::cli::terminal::look::{Tone, between, span};
 use crate::cli::terminal::table::{Cell, Column, Grid, Side};
 use crate::cli::terminal::text::{clean, padded, width, wrap};
 use crate::cli::terminal::{Look, table};
@@ -38,10 +38,16 @@ const COLUMNS: [Column; 8] = [
     Column { title: "COST", side: Side::Right, dispensable: 6 },
 ];
 
+const MANUAL: [Column; 4] = [
+    Column { title: "STARTED BY HAND", side: Side::Left, dispensable: 0 },
+    Column { title: "ROLE", side: Side::Left, dispensable: 2 },
+    Column { title: "WHO", side: Side::Left, dispensable: 1 },
+    Column { title: "TIME", side: Side::Left, dispensable: 0 },
+];
+
 /// The whole screen.
 pub fn render(status: &RepoStatus, look: &Look, finished: Finished) -> String {
     let mut text = head(status, look);
-    let now = status.at;
     for warning in warnings(status, look) {
         text.push_str(&warning);
     }
@@ -51,11 +57,7 @@ pub fn render(status: &RepoStatus, look: &Look, finished: Finished) -> String {
     } else {
         text.push_str(&queue(status, look, finished));
     }
-    for hand in &status.by_hand {
-        let who = hand.identity.as_deref().map_or_else(String::new, |who| format!(", {}", clean(who)));
-        let since = hand.started_at.map_or_else(String::new, |at| format!(", for {}", ago(at, now)));
-        said(&mut text, look, Tone::Busy, &format!("registered by hand: {}{who}{since}", clean(&hand.name)));
-    }
+    text.push_str(&manual(status, look));
     text.push('\n');
     text.push_str(&budget(&status.budget, look));
     text.push('\n');
@@ -154,6 +156,21 @@ fn queue(status: &RepoStatus, look: &Look, finished: Finished) -> String {
         said(&mut text, look, Tone::Faint, &words);
     }
     text
+}
+
+/// The live runs that were started by hand.
+fn manual(status: &RepoStatus, look: &Look) -> String {
+    if status.manual.is_empty() {
+        return String::new();
+    }
+    let mut grid = Grid::new(&MANUAL, "");
+    for entry in &status.manual {
+        let name = entry.identity.as_ref().map_or_else(String::new, |identity| clean(identity.name()));
+        let time = span(between(entry.started_at, status.at));
+        let cells = [entry.run_id.to_string(), entry.role.to_string(), name, time];
+        grid.row(cells.map(Cell::plain).to_vec(), Cell::default());
+    }
+    format!("\n{}", grid.render(look))
 }
 
 /// A stage's row, and one more for each further seat at work.

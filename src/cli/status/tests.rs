@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 
 use super::fleet::{Fleet, Member, Summary};
-use super::view::{self, ByHand, Pulse, RepoStatus, Scene};
+use super::view::{self, Pulse, RepoStatus, Scene};
 use super::{Finished, fleet_screen, screen};
 use crate::cli::terminal::Look;
 use crate::cli::terminal::look::{Color, Letters};
@@ -19,6 +19,7 @@ use crate::core::budget::{Budget, Halt, HaltReason, Pause};
 use crate::core::ids::{FamilyName, Identity, Role, RunId};
 use crate::core::policy::Policy;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
+use crate::core::run::RegistryEntry;
 use crate::core::state::{
     Awaits, Ballot, Candidate, EndStatus, Flight, Gating, Kept, Landing, Life, Over, Pending, Reason, Reservation,
     Said, Seat, Stage, State, Verifying, Work, Working,
@@ -144,7 +145,7 @@ struct World {
     timer: Option<TimerRecord>,
     ticked: Option<DateTime<Utc>>,
     glances: BTreeMap<RunId, Glance>,
-    by_hand: Vec<ByHand>,
+    manual: Vec<RegistryEntry>,
     archived: usize,
     max_parallel: usize,
 }
@@ -174,7 +175,7 @@ impl World {
             timer: Some(timer),
             ticked: Some(ago(2)),
             glances: BTreeMap::new(),
-            by_hand: Vec::new(),
+            manual: Vec::new(),
             archived: 0,
             max_parallel: 1,
         }
@@ -192,7 +193,7 @@ impl World {
             heartbeat: heartbeat.as_ref(),
             timer: self.timer.as_ref(),
             glances: &self.glances,
-            by_hand: &self.by_hand,
+            manual: self.manual,
             archived: self.archived,
             now: now(),
             look,
@@ -275,11 +276,13 @@ fn mid_night() -> World {
         (run(panel, Role::Verifier, Some(2)), running(7, 245)),
         (run(panel, Role::Verifier, Some(3)), Glance::NotStarted),
     ]);
-    world.by_hand = vec![ByHand {
-        name: "07-x.manual".to_owned(),
-        identity: Some("Claude Opus 5 <claude-opus-5@local>".to_owned()),
-        started_at: Some(ago(65)),
-    }];
+    let entry = serde_json::json!({
+        "run_id": "11-try.manual.worker", "stage": "11-try", "role": "worker", "attempt": 1, "seat": null,
+        "family": null, "identity": "Claude Opus 5 <claude-opus-5@local>", "model": null, "pid": 1,
+        "started_at": ago(65), "expected_end": ago(-65), "worktree": "/w", "stdout_log": "/o", "stderr_log": "/e",
+        "caps": {"wall_clock_seconds": 60, "tokens": null, "cost_usd": null, "output_bytes": 1, "silence_seconds": null}
+    });
+    world.manual = vec![serde_json::from_value(entry).expect("entry")];
     world
 }
 

@@ -15,6 +15,7 @@ use crate::core::ids::{FamilyName, Identity, RunId, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::policy::Policy;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
+use crate::core::run::RegistryEntry;
 use crate::core::state::{Flight, Life, Stage};
 use crate::core::state_doc::StateDoc;
 use crate::core::timer::TimerRecord;
@@ -38,8 +39,8 @@ pub struct Scene<'a> {
     pub timer: Option<&'a TimerRecord>,
     /// How the runs in flight stand.
     pub glances: &'a BTreeMap<RunId, Glance>,
-    /// Agents that are not the state's.
-    pub by_hand: &'a [ByHand],
+    /// Live runs that were started by hand.
+    pub manual: Vec<RegistryEntry>,
     /// How many stages stand in the archive.
     pub archived: usize,
     /// The time.
@@ -68,8 +69,8 @@ pub struct RepoStatus {
     pub heartbeat: Option<Heartbeat>,
     /// The last tick against the timer.
     pub beat: Beat,
-    /// Agents that were registered by hand.
-    pub by_hand: Vec<ByHand>,
+    /// Live runs that were started by hand; no stage of the queue knows them.
+    pub manual: Vec<RegistryEntry>,
     /// How many stages have left the queue for `state/archive/`.
     pub archived: usize,
 }
@@ -165,17 +166,6 @@ pub enum Pulse {
     Late,
 }
 
-/// An agent in `active-agents/` that no stage of the state knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct ByHand {
-    /// The name of its entry.
-    pub name: String,
-    /// Who it is, where the entry says so.
-    pub identity: Option<String>,
-    /// Since when, where the entry says so.
-    pub started_at: Option<DateTime<Utc>>,
-}
-
 impl RepoStatus {
     /// What is news where it differs: everything but times and ages.
     pub fn news(&self) -> String {
@@ -184,7 +174,7 @@ impl RepoStatus {
             format!("{:?}", (&stage.stage, stage.group, stage.word, stage.attempt, stage.tokens, hands))
         });
         let stages: Vec<String> = stages.collect();
-        format!("{stages:?}{:?}{:?}{:?}", self.budget, self.beat.pulse, self.by_hand)
+        format!("{stages:?}{:?}{:?}{:?}", self.budget, self.beat.pulse, self.manual)
     }
 }
 
@@ -199,7 +189,7 @@ pub fn of(scene: &Scene<'_>) -> RepoStatus {
         budget: scene.loaded.budget.clone(),
         heartbeat: scene.heartbeat.cloned(),
         beat: beat(scene.heartbeat.map(|beat| beat.at), scene.timer, needs_ticks(scene.loaded), scene.now),
-        by_hand: scene.by_hand.to_vec(),
+        manual: scene.manual.clone(),
         archived: scene.archived,
     }
 }

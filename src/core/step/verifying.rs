@@ -420,7 +420,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
                 LandingMode::Auto => {
                     to_land(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
                 }
-                LandingMode::Ask => await_approval(turn, stage, verifying.work, verifying.candidate, approval, &words),
+                LandingMode::Ask => await_approval(turn, stage, &verifying.work, verifying.candidate, approval, &words),
             }
         }
         Outcome::Fail => {
@@ -470,7 +470,7 @@ fn landing_mode(turn: &Turn, stage: &Stage) -> LandingMode {
 fn await_approval(
     turn: &mut Turn,
     stage: &mut Stage,
-    work: Work,
+    work: &Work,
     candidate: Candidate,
     approval: Approval,
     words: &str,
@@ -479,7 +479,7 @@ fn await_approval(
     let run = candidate.run.clone();
     let detail = format!("it passed its gates and its verifiers ({words}), and lands once a person says so");
     let seen_tip = Some(work.base_commit.clone());
-    let kept = Kept { seen_tip, approval: Some(approval), ..keep(&work, candidate, Awaits::Approval) };
+    let kept = Kept { seen_tip, approval: Some(approval), ..keep(work, candidate, Awaits::Approval) };
     turn.end(stage, EndStatus::Blocked, Reason::new("approval", detail), Some(kept), Some(&run));
 }
 
