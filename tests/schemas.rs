@@ -13,6 +13,7 @@ use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
 use autometta::core::handoff::Handoff;
 use autometta::core::manifest::Manifest;
+use autometta::core::night::Night;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
@@ -54,6 +55,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("doctor", of::<Report>()),
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),
+        ("report", of::<Night>()),
         ("timer", of::<TimerRecord>()),
         ("timer-plan", of::<TimerPlan>()),
         ("timer-status", of::<TimerStatus>()),

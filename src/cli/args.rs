@@ -61,6 +61,11 @@ pub enum Command {
         after_help = "Examples:\n  autometta log -n 20 --follow            the newest lines, and what is added\n  autometta log --stage 01-greeting --since 12h\n  autometta log --run 01-greeting -f      what its newest run prints, made readable\n  autometta log --run 01-greeting.1.worker --raw\n  autometta log --verify"
     )]
     Log(super::log::LogArgs),
+    /// Write one self-contained HTML page about the night: what landed, what needs you, what it cost, what ran when.
+    #[command(
+        after_help = "Examples:\n  autometta report                      writes state/report.html and prints its path\n  autometta report --since 22:00 --output night.html\n  autometta report --json | jq .outcome"
+    )]
+    Report(super::report::ReportArgs),
     /// Put ended stages back into the queue, from their cards as they are now.
     #[command(after_help = "Example:\n  autometta requeue 01-greeting")]
     Requeue(StagesArgs),

@@ -14,6 +14,7 @@ mod logging;
 mod ops;
 mod output;
 mod register;
+mod report;
 mod run;
 mod show;
 mod status;
@@ -108,6 +109,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),
         Command::Log(args) => log::log(&at, &args),
+        Command::Report(args) => report::report(&at, &args),
         Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),

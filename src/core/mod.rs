@@ -13,6 +13,7 @@ pub mod handoff;
 pub mod ids;
 pub mod inbox;
 pub mod manifest;
+pub mod night;
 pub mod notice;
 pub mod observation;
 pub mod operate;

@@ -31,6 +31,7 @@ mod repo;
 mod run;
 mod settings;
 mod snapshot;
+mod stat;
 mod tree_path;
 mod worktree;
 

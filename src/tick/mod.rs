@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod init;
 mod landing;
 mod meter;
+pub mod night;
 mod observe;
 pub mod operate;
 mod order;
