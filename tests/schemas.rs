@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use autometta::cli::AttachPlan;
+use autometta::cli::{Fleet, RepoStatus, Story};
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
@@ -50,6 +51,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("status", of::<RepoStatus>()),
+        ("fleet", of::<Fleet>()),
+        ("show", of::<Story>()),
         ("doctor", of::<Report>()),
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),

@@ -47,14 +47,20 @@ pub enum Command {
     #[command(after_help = "Example:\n  autometta run")]
     Run(RunArgs),
     /// Show the queue, what runs, what waits and why, and the budget.
-    #[command(after_help = "Examples:\n  autometta status\n  autometta status --json | jq .stages")]
-    Status(ReadArgs),
+    #[command(
+        after_help = "Examples:\n  autometta status                      this repository, one screen\n  autometta status --watch              the same, as things happen; q ends it\n  autometta status --all                every subscribed repository, a line each\n  autometta status --json | jq .waits   what comes next for each stage"
+    )]
+    Status(super::status::StatusArgs),
     /// Show the whole story of one stage.
-    #[command(after_help = "Example:\n  autometta show 01-greeting")]
-    Show(ShowArgs),
-    /// Show the ledger in words; --verify checks its chain of hashes.
-    #[command(after_help = "Examples:\n  autometta log\n  autometta log --verify")]
-    Log(LogArgs),
+    #[command(
+        after_help = "Examples:\n  autometta show 01-greeting\n  autometta show 01-greeting --json | jq .records"
+    )]
+    Show(super::show::ShowArgs),
+    /// Show the ledger in words, or with --run what an agent prints; --verify checks the ledger's chain of hashes.
+    #[command(
+        after_help = "Examples:\n  autometta log -n 20 --follow            the newest lines, and what is added\n  autometta log --stage 01-greeting --since 12h\n  autometta log --run 01-greeting -f      what its newest run prints, made readable\n  autometta log --run 01-greeting.1.worker --raw\n  autometta log --verify"
+    )]
+    Log(super::log::LogArgs),
     /// Write one self-contained HTML page about the night: what landed, what needs you, what it cost, what ran when.
     #[command(
         after_help = "Examples:\n  autometta report                      writes state/report.html and prints its path\n  autometta report --since 22:00 --output night.html\n  autometta report --json | jq .outcome"
@@ -224,30 +230,6 @@ pub struct ReadArgs {
 #[derive(Debug, Args)]
 pub struct JsonArgs {
     /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `show`
-#[derive(Debug, Args)]
-pub struct ShowArgs {
-    /// The stage.
-    pub stage: StageId,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `log`
-#[derive(Debug, Args)]
-pub struct LogArgs {
-    /// Check the chain of hashes from the first line to the last.
-    #[arg(long)]
-    pub verify: bool,
-    /// Only what concerns this stage.
-    #[arg(long)]
-    pub stage: Option<StageId>,
-    /// Print the ledger's lines as they are.
     #[arg(long)]
     pub json: bool,
 }

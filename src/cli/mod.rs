@@ -21,9 +21,13 @@ mod report;
 mod run;
 mod show;
 mod status;
+mod terminal;
 mod ticks;
 mod timer;
 mod watch;
+
+pub use show::Story;
+pub use status::{Fleet, RepoStatus};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -5,6 +5,7 @@
 pub mod atomic;
 pub mod document;
 pub mod home;
+pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod lock;

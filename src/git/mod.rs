@@ -14,6 +14,7 @@ mod checkout_files;
 mod checkouts;
 mod commit;
 mod create;
+mod describe;
 mod diff;
 mod disk;
 mod error;
@@ -36,6 +37,7 @@ mod worktree;
 
 pub use capture::{Capture, PRIVATE_FOLDER};
 pub use commit::{CommitText, Signature};
+pub use describe::Described;
 pub use diff::{Change, ChangeKind, Extent, Patch};
 pub use error::GitError;
 pub use land::{Landed, Landing, LandingOrder, Recovery};
