@@ -16,9 +16,9 @@ else
 fi
 # With --target, the flag does not reach build scripts and macros, which have to be dynamic.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
-  cargo build --release --locked --bin autometta --target "$triple"
+  cargo build --profile dist --locked --bin autometta --target "$triple"
 
-binary=$target/$triple/release/autometta
+binary=$target/$triple/dist/autometta
 if readelf --program-headers "$binary" | grep -q INTERP; then
   echo "$binary still asks for a dynamic loader" >&2
   exit 1

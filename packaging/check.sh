@@ -40,7 +40,7 @@ cargo install --quiet --locked --path "$scratch"/autometta-*/ --root "$scratch/f
 
 step "cargo install from the checkout"
 # To cargo both copies are one package, and it would take the first one's for built.
-cargo clean --quiet --release --package autometta
+cargo clean --quiet --profile dist --package autometta
 cargo install --quiet --locked --path . --root "$scratch/root"
 "$scratch/root/bin/autometta" --version | grep -F "($(git rev-parse --short=7 HEAD) "
 tried "$scratch/root/bin/autometta"

@@ -8,8 +8,8 @@ target=${CARGO_TARGET_DIR:-target}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git show -s --format=%ct HEAD 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 
-cargo build --release --locked --bin autometta
-packaging/assets.sh "$target/release/autometta" target/packaging
+cargo build --profile dist --locked --bin autometta
+packaging/assets.sh "$target/dist/autometta" target/packaging
 
 field() { sed -n "s/^$1 = \"\(.*\)\"$/\1/p" Cargo.toml | head -n 1; }
 cat >target/packaging/changelog <<END

@@ -159,7 +159,7 @@ fn parked(theirs: &str, gate: &str) -> Night {
     night.stub("worker", &format!("sed 's/^1$/one/' a.txt >b && mv b a.txt; : >\"$T/ready\"; while [ ! -e \"$T/go\" ]; do sleep 0.02; done\n{HAND_IN}"));
     night.stub("verifier", SAY_PASS);
     night.manifest("");
-    night.write("a.txt", &(1..=20).map(|n| format!("{n}\n")).collect::<String>());
+    night.write("a.txt", &(1..=20).map(|n| n.to_string()).collect::<Vec<_>>().join("\n"));
     night.git(&["add", "a.txt"]);
     night.git(&["commit", "-qm", "Numbers"]);
     night.ok(&["init"]);
