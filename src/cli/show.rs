@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::core::exit::ExitRecord;
-use crate::core::ids::{Role, RunId};
+use crate::core::ids::{Identity, Role, RunId};
 use crate::core::operate::Refused;
 use crate::core::state::Stage;
 use crate::core::state_doc::StageDoc;
@@ -71,6 +71,7 @@ fn text(stage: &Stage, next: &str, records: &[Record]) -> String {
     line("status", stage.life.word());
     line("card", &stage.card);
     line("worker", &stage.worker.to_string());
+    line("rung", &rung(stage));
     for verifier in &stage.verifiers {
         line("verifier", &verifier.to_string());
     }
@@ -93,6 +94,21 @@ fn text(stage: &Stage, next: &str, records: &[Record]) -> String {
         text.push_str(&format!("\n{}\n", more.join("\n")));
     }
     text
+}
+
+/// Which rung of its ladder a stage is on, and from whom it came there; nothing on the first.
+fn rung(stage: &Stage) -> String {
+    if stage.rung == 0 {
+        return String::new();
+    }
+    let worked = stage.history.iter().filter(|past| past.run.role == Role::Worker);
+    let mut before: Vec<&str> = worked
+        .filter_map(|past| past.identity.as_ref())
+        .filter(|who| **who != stage.worker)
+        .map(Identity::name)
+        .collect();
+    before.dedup();
+    format!("{} (escalated from {})", stage.rung, before.join(", then "))
 }
 
 fn run_text(stage: &Stage, record: &Record) -> String {

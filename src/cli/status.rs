@@ -131,6 +131,9 @@ pub fn next(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> 
             match (held, &pending.reason) {
                 (Some(held), None) => held.to_string(),
                 (Some(held), Some(reason)) => format!("{held} ({}: {})", reason.code, reason.detail),
+                (None, Some(reason)) if stage.hands_over() => {
+                    format!("next tick: {} takes over after {}: {}", stage.worker.name(), reason.code, reason.detail)
+                }
                 (None, Some(reason)) => format!("next tick: starts again after {}: {}", reason.code, reason.detail),
                 (None, None) => "next tick: its worker starts".to_owned(),
             }

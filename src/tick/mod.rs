@@ -16,6 +16,7 @@ mod perform;
 mod plan;
 mod prompt;
 mod publish;
+mod rebrief;
 mod script;
 mod site;
 pub mod snapshot;
