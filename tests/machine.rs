@@ -382,7 +382,7 @@ fn night(seed: u64) -> Sum {
         card("02-b", "- **Depends on:** 01-a", panel),
         card("03-c", "- **Escalation:** X2 <x2@local>; W3 <w3@local>", panel),
     ];
-    let landing = if seed % 2 == 0 { LandingMode::Auto } else { LandingMode::Ask };
+    let landing = if seed.is_multiple_of(2) { LandingMode::Auto } else { LandingMode::Ask };
     let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), ..Policy::default() };
     let mut world = World {
         dice: Dice(seed),
