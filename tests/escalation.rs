@@ -21,6 +21,7 @@ use autometta::core::observation::{
 };
 use autometta::core::operate::{Command, operate, queued};
 use autometta::core::policy::Policy;
+use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, Life, NextRun, Reservation, Stage, State};
 use autometta::core::step::{Note, step};
 use autometta::core::verdict::Verdict;
@@ -93,7 +94,14 @@ fn brief(card: &Card) -> Brief {
         worker_caps: caps,
         verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
         gate_caps: Some(caps),
-        members: everybody.map(|who| Member { placed: placed(who), worker_caps: caps, verifier_caps: caps }).collect(),
+        members: everybody
+            .map(|who| Member {
+                placed: placed(who),
+                model_use: ModelUse::Model,
+                worker_caps: caps,
+                verifier_caps: caps,
+            })
+            .collect(),
     }
 }
 

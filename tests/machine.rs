@@ -21,6 +21,7 @@ use autometta::core::observation::{
 use autometta::core::operate::{Command, Rejected, operate, queued};
 use autometta::core::policy::Policy;
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
+use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::step::{Effect, step};
@@ -71,7 +72,14 @@ fn brief(card: &Card) -> Brief {
         worker_caps: caps,
         verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
         gate_caps: Some(Reservation { seconds: Seconds(10), ..Reservation::default() }),
-        members: everybody.map(|who| Member { placed: placed(who), worker_caps: caps, verifier_caps: caps }).collect(),
+        members: everybody
+            .map(|who| Member {
+                placed: placed(who),
+                model_use: ModelUse::Model,
+                worker_caps: caps,
+                verifier_caps: caps,
+            })
+            .collect(),
     }
 }
 

@@ -7,7 +7,8 @@
 use thiserror::Error;
 
 use super::ids::{FamilyName, Identity};
-use super::observation::Brief;
+use super::observation::{Brief, Member};
+use super::run::ModelUse;
 
 /// A rung with everybody whom it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +79,8 @@ pub fn above(brief: &Brief, present: u32) -> Climb {
 
 /// Who works and judges on a rung: the card's seats, but for those whose family is the worker's. Each of these goes to
 /// the card's own worker, else to the first of the ladder who is of another family and has no seat yet. A seat's
-/// holder is never asked to hold two: a panel is as many different models.
+/// holder is never asked to hold two: a panel is as many different models. A model's seat goes to a model: whoever only
+/// runs commands would see no more than the gates have.
 ///
 /// # Errors
 /// There is no such rung, or nobody can be found for it.
@@ -89,20 +91,25 @@ pub fn staff(brief: &Brief, number: u32) -> Result<Rung, Unstaffed> {
         return Ok(Rung { number, of: height(brief), worker: card.worker.clone(), verifiers: seats.to_vec() });
     };
     let worker = usize::try_from(above).ok().and_then(|at| card.escalation.get(at)).ok_or(Unstaffed::None(number))?;
-    let family = |who: &Identity| {
+    let find = |who: &Identity| {
         let known = brief.members.iter().find(|member| member.placed.identity == *who);
-        known.map(|member| &member.placed.family).ok_or_else(|| Unstaffed::NoFamily(who.clone()))
+        known.ok_or_else(|| Unstaffed::NoFamily(who.clone()))
     };
-    let own = family(worker)?;
+    let own = &find(worker)?.placed.family;
     let mut verifiers = seats.to_vec();
     if card.same_family.is_none() {
         for at in 0..verifiers.len() {
-            if family(&verifiers[at])? != own {
+            let seated = find(&verifiers[at])?;
+            if seated.placed.family != *own {
                 continue;
             }
             let free = |who: &&Identity| !verifiers.iter().any(|seated| same_model(seated, who));
             let mut others = std::iter::once(&card.worker).chain(&card.escalation).filter(free);
-            let stand_in = others.find(|who| family(who).is_ok_and(|family| family != own)).cloned();
+            let fits = |other: &Member| {
+                other.placed.family != *own
+                    && (other.model_use == ModelUse::Model || seated.model_use == ModelUse::None)
+            };
+            let stand_in = others.find(|who| find(who).is_ok_and(fits)).cloned();
             verifiers[at] = stand_in.ok_or_else(|| Unstaffed::NoVerifier {
                 worker: worker.clone(),
                 verifier: seats[at].clone(),
@@ -122,10 +129,10 @@ fn same_model(one: &Identity, other: &Identity) -> bool {
 mod tests {
     use super::*;
     use crate::core::card::Card;
-    use crate::core::observation::{Member, Placed};
+    use crate::core::observation::Placed;
     use crate::core::state::Reservation;
 
-    /// A brief whose families are the first letters of the names.
+    /// A brief whose families are the first letters of the names; S calls no model, and nobody serves Z.
     fn brief(worker: &str, judges: &str, ladder: &str, more: &str) -> Brief {
         let text = format!(
             "# Stage card 01-a: Work\n\n## Metadata\n- **Worker:** {worker}\n- **{judges}\n- **Escalation:** {ladder}\n{more}\n\
@@ -141,7 +148,12 @@ mod tests {
         let caps = Reservation::default();
         let members = everybody
             .filter(|who| !who.name().starts_with('Z'))
-            .map(|who| Member { placed: placed(who), worker_caps: caps, verifier_caps: caps })
+            .map(|who| Member {
+                placed: placed(who),
+                model_use: if who.name().starts_with('S') { ModelUse::None } else { ModelUse::Model },
+                worker_caps: caps,
+                verifier_caps: caps,
+            })
             .collect();
         Brief {
             card_sha256: "0".repeat(64),
@@ -204,6 +216,16 @@ mod tests {
         // The card's own worker is of the rung's family as well, by a rationale that was taken back: the ladder helps.
         let brief = brief("B <b@x>", "Verifier:** B1 <b1@x>", "B2 <b2@x>; C <c@x>", "");
         assert_eq!(said(&brief, 1), "b2 | c");
+    }
+
+    #[test]
+    fn a_models_seat_goes_to_a_model() {
+        let only_commands = brief("S <s@x>", "Verifier:** B <b@x>", "B2 <b2@x>; C <c@x>", "");
+        assert_eq!(said(&only_commands, 1), "b2 | c");
+        let nobody = brief("S <s@x>", "Verifier:** B <b@x>", "B2 <b2@x>", "");
+        assert_eq!(said(&nobody, 1), "nobody for b");
+        let no_model = brief("A <a@x>", "Verifier:** S <s@x>", "S2 <s2@x>", "");
+        assert_eq!(said(&no_model, 1), "s2 | a");
     }
 
     #[test]

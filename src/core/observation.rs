@@ -8,6 +8,7 @@ use super::handoff::Handoff;
 use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
 use super::notice::NoticeKey;
 use super::quantity::Seconds;
+use super::run::ModelUse;
 use super::state::{Candidate, Chore, Reservation, Stage};
 use super::verdict::Verdict;
 
@@ -204,6 +205,8 @@ pub struct Placed {
 pub struct Member {
     /// Who.
     pub placed: Placed,
+    /// Whether its runs call a model; one that calls none only runs commands.
+    pub model_use: ModelUse,
     /// The caps of a worker's run.
     pub worker_caps: Reservation,
     /// The caps of a verifier's run.

@@ -7,7 +7,7 @@ use crate::core::ids::{Identity, StageId};
 use crate::core::manifest::Manifest;
 use crate::core::observation::{Brief, Member, Placed};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
-use crate::core::run::GateCommand;
+use crate::core::run::{self, GateCommand};
 use crate::core::state::{Life, NextRun, Pending, Reservation, Stage};
 use crate::families::{Families, ModelUse};
 use crate::files::atomic::{self, Durability};
@@ -119,6 +119,10 @@ fn members(families: &Families, manifest: &Manifest, card: &Card) -> Vec<Member>
         }
         members.push(Member {
             placed: Placed { identity: who.clone(), family: family.name.clone() },
+            model_use: match family.model_use {
+                ModelUse::Never => run::ModelUse::None,
+                ModelUse::Calls => run::ModelUse::Model,
+            },
             worker_caps: caps(
                 family.model_use,
                 worker.tokens.unwrap_or(defaults.worker_tokens),
