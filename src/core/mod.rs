@@ -12,6 +12,7 @@ pub mod fault;
 pub mod handoff;
 pub mod ids;
 pub mod inbox;
+pub mod ladder;
 pub mod manifest;
 pub mod night;
 pub mod notice;

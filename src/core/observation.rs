@@ -8,7 +8,8 @@ use super::handoff::Handoff;
 use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
 use super::notice::NoticeKey;
 use super::quantity::Seconds;
-use super::state::{Candidate, Chore, Reservation};
+use super::run::ModelUse;
+use super::state::{Candidate, Chore, Reservation, Stage};
 use super::verdict::Verdict;
 
 /// Everything that one fire has seen. What is absent was not looked at and changes nothing.
@@ -199,6 +200,19 @@ pub struct Placed {
     pub family: FamilyName,
 }
 
+/// Somebody whom a card names, in whatever place, with the caps of the runs that they might make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub placed: Placed,
+    /// Whether its runs call a model; one that calls none only runs commands.
+    pub model_use: ModelUse,
+    /// The caps of a worker's run.
+    pub worker_caps: Reservation,
+    /// The caps of a verifier's run.
+    pub verifier_caps: Reservation,
+}
+
 /// What a stage asks for: its card, with families and caps resolved.
 #[derive(Debug, Clone)]
 pub struct Brief {
@@ -206,9 +220,9 @@ pub struct Brief {
     pub card: Card,
     /// The sha256 of its bytes.
     pub card_sha256: String,
-    /// Who makes the change.
+    /// Who makes the change: the card's own worker, unless it was [staffed](Self::staffed_for) for a higher rung.
     pub worker: Placed,
-    /// Who judges it.
+    /// Who judges it, on the same terms.
     pub verifiers: Vec<Placed>,
     /// The worker run's own caps.
     pub worker_caps: Reservation,
@@ -216,9 +230,38 @@ pub struct Brief {
     pub verifier_caps: Vec<Reservation>,
     /// The gate run's own caps; none where there is nothing to run.
     pub gate_caps: Option<Reservation>,
+    /// Everybody whom the card names and some family serves, the ladder's rungs included.
+    pub members: Vec<Member>,
 }
 
 impl Brief {
+    /// The same brief with those at work whom the state names, for a stage that has left its card's first rung.
+    ///
+    /// # Errors
+    /// One of them is nobody whom the card names and a family serves.
+    pub fn staffed_for(mut self, stage: &Stage) -> Result<Self, String> {
+        if stage.rung == 0 {
+            return Ok(self);
+        }
+        let find = |who: &Identity| {
+            let known = self.members.iter().find(|member| member.placed.identity == *who);
+            known.cloned().ok_or_else(|| {
+                format!(
+                    "no family serves `{who}`, who is to go on with the stage; name one under `families:` in \
+                     .autometta.yaml, or `autometta skip {}` and then `autometta requeue {}` starts anew",
+                    stage.id, stage.id
+                )
+            })
+        };
+        let worker = find(&stage.worker)?;
+        let seats: Vec<Member> = stage.verifiers.iter().map(find).collect::<Result<_, _>>()?;
+        self.worker = worker.placed;
+        self.worker_caps = worker.worker_caps;
+        self.verifier_caps = seats.iter().map(|seat| seat.verifier_caps).collect();
+        self.verifiers = seats.into_iter().map(|seat| seat.placed).collect();
+        Ok(self)
+    }
+
     /// The first verifier that shares the worker's family without a rationale on the card.
     pub fn same_family(&self) -> Option<&Placed> {
         if self.card.same_family.is_some() {

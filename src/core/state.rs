@@ -78,6 +78,10 @@ pub struct Stage {
     pub attempt: u32,
     /// Work failures since it was queued; only these use up the attempts that the policy allows.
     pub failures: u32,
+    /// The rung of its card's ladder that it is on; 0 is the card's own worker.
+    pub rung: u32,
+    /// How many of its work failures happened on the rungs below.
+    pub failures_below: u32,
     /// Tokens of all its runs.
     pub tokens: Tokens,
     /// Cost of all its runs.
@@ -105,6 +109,19 @@ impl Stage {
             seat,
             retry: u32::try_from(used).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Whether its next run is the first of a worker who takes over from one on a lower rung.
+    pub fn hands_over(&self) -> bool {
+        matches!(&self.life, Life::Pending(Pending { next: NextRun::Continue(resume), .. }) if resume.predecessor.is_some())
+    }
+
+    /// Forgets what was tried: the next dispatch is by its card as it then is, on the ladder's first rung.
+    pub fn start_anew(&mut self) {
+        self.failures = 0;
+        self.rung = 0;
+        self.failures_below = 0;
+        self.card_sha256 = None;
     }
 
     /// Orders a branch for work that will not land.
@@ -231,13 +248,17 @@ pub struct Resume {
     pub base_commit: CommitId,
     /// The commit that holds the earlier work.
     pub start: CommitId,
-    /// Its tree; a worker that hands in the same tree again has made no progress.
+    /// The tree that the evidence is about; a worker that hands it in again has made no progress. It is the tree of
+    /// `start`, unless a run that its provider cut short has gone on from there.
     pub tree: TreeId,
     /// The runs whose evidence goes into the next brief.
     pub evidence: Vec<RunId>,
     /// What was wrong with it, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<Reason>,
+    /// The run of a worker on a lower rung whose notes the next one is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<RunId>,
 }
 
 /// What an attempt is built on.

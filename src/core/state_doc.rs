@@ -123,6 +123,12 @@ pub struct StageDoc {
     /// Work failures since it was queued.
     #[serde(default)]
     pub failures: u32,
+    /// The rung of its card's ladder that it is on; 0 is the card's own worker.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rung: u32,
+    /// How many of its work failures happened on the rungs below.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures_below: u32,
     /// Who makes the change.
     pub worker: Identity,
     /// Who judges it.
@@ -206,6 +212,11 @@ fn one() -> u32 {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_fresh(next: &NextDoc) -> bool {
     *next == NextDoc::Fresh
 }
@@ -235,6 +246,8 @@ impl From<&Stage> for StageDoc {
             phase: None,
             attempt: stage.attempt,
             failures: stage.failures,
+            rung: stage.rung,
+            failures_below: stage.failures_below,
             worker: stage.worker.clone(),
             verifiers: stage.verifiers.clone(),
             quorum: stage.quorum,
@@ -392,6 +405,10 @@ impl StageDoc {
         if self.quorum == 0 || self.quorum as usize > self.verifiers.len().max(1) {
             faults.add(None, format!("{place}/quorum"), format!("{} of {}", self.quorum, self.verifiers.len()));
         }
+        if self.failures_below > self.failures {
+            let detail = format!("{} is more than all {} failures", self.failures_below, self.failures);
+            faults.add(None, format!("{place}/failures_below"), detail);
+        }
         let before = faults.0.len();
         let head = Stage {
             id: self.id.clone(),
@@ -407,6 +424,8 @@ impl StageDoc {
             priority: self.priority,
             attempt: self.attempt,
             failures: self.failures,
+            rung: self.rung,
+            failures_below: self.failures_below,
             tokens: self.tokens,
             cost_usd: self.cost_usd,
             history: self.history.clone(),

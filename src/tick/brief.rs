@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::core::card::Card;
 use crate::core::ids::{Identity, StageId};
 use crate::core::manifest::Manifest;
-use crate::core::observation::{Brief, Placed};
+use crate::core::observation::{Brief, Member, Placed};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
-use crate::core::run::GateCommand;
+use crate::core::run::{self, GateCommand};
 use crate::core::state::{Life, NextRun, Pending, Reservation, Stage};
 use crate::families::{Families, ModelUse};
 use crate::files::atomic::{self, Durability};
@@ -81,38 +81,63 @@ pub fn of_card(
     card: Card,
     card_sha256: String,
 ) -> Result<Box<Brief>, String> {
-    let place = |identity: &Identity| -> Result<(Placed, ModelUse), String> {
-        let family = families
-            .of(identity)
-            .ok_or_else(|| format!("no family serves `{identity}`; name one under `families:` in .autometta.yaml"))?;
-        Ok((Placed { identity: identity.clone(), family: family.name.clone() }, family.model_use))
+    let members = members(families, manifest, &card);
+    let find = |who: &Identity| {
+        let known = members.iter().find(|member| member.placed.identity == *who);
+        known.ok_or_else(|| format!("no family serves `{who}`; name one under `families:` in .autometta.yaml"))
     };
-    let defaults = &manifest.defaults;
-    let (worker, worker_use) = place(&card.worker)?;
-    let worker_caps = caps(
-        worker_use,
-        card.budget.worker.tokens.unwrap_or(defaults.worker_tokens),
-        card.budget.worker.cost_usd.or(defaults.worker_cost),
-        card.budget.worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
-    );
-    let mut verifiers = Vec::new();
-    let mut verifier_caps = Vec::new();
-    for seat in card.verifiers.seats() {
-        let (placed, model_use) = place(seat)?;
-        verifiers.push(placed);
-        verifier_caps.push(caps(
-            model_use,
-            card.budget.verifier.tokens.unwrap_or(defaults.verifier_tokens),
-            card.budget.verifier.cost_usd.or(defaults.verifier_cost),
-            card.budget.verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
-        ));
-    }
+    let worker = find(&card.worker)?.clone();
+    let seats: Vec<&Member> = card.verifiers.seats().iter().map(find).collect::<Result<_, _>>()?;
+    let verifiers = seats.iter().map(|seat| seat.placed.clone()).collect();
+    let verifier_caps = seats.iter().map(|seat| seat.verifier_caps).collect();
     let gates = gates(manifest, &card);
     let gate_caps = (!gates.is_empty()).then(|| Reservation {
         seconds: gates.iter().map(|gate| gate.timeout_seconds).sum::<Seconds>(),
         ..Reservation::default()
     });
-    Ok(Box::new(Brief { card, card_sha256, worker, verifiers, worker_caps, verifier_caps, gate_caps }))
+    Ok(Box::new(Brief {
+        card,
+        card_sha256,
+        worker: worker.placed,
+        verifiers,
+        worker_caps: worker.worker_caps,
+        verifier_caps,
+        gate_caps,
+        members,
+    }))
+}
+
+/// Everybody whom the card names and some family serves, each once.
+fn members(families: &Families, manifest: &Manifest, card: &Card) -> Vec<Member> {
+    let defaults = &manifest.defaults;
+    let (worker, verifier) = (&card.budget.worker, &card.budget.verifier);
+    let mut members: Vec<Member> = Vec::new();
+    for who in std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation) {
+        let Some(family) = families.of(who) else { continue };
+        if members.iter().any(|known| known.placed.identity == *who) {
+            continue;
+        }
+        members.push(Member {
+            placed: Placed { identity: who.clone(), family: family.name.clone() },
+            model_use: match family.model_use {
+                ModelUse::Never => run::ModelUse::None,
+                ModelUse::Calls => run::ModelUse::Model,
+            },
+            worker_caps: caps(
+                family.model_use,
+                worker.tokens.unwrap_or(defaults.worker_tokens),
+                worker.cost_usd.or(defaults.worker_cost),
+                worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
+            ),
+            verifier_caps: caps(
+                family.model_use,
+                verifier.tokens.unwrap_or(defaults.verifier_tokens),
+                verifier.cost_usd.or(defaults.verifier_cost),
+                verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
+            ),
+        });
+    }
+    members
 }
 
 fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Seconds) -> Reservation {

@@ -119,6 +119,8 @@ fn carry_stage(site: &Site, old: CarriedStage, base_branch: &str, now: DateTime<
         priority: 0,
         attempt: 0,
         failures: 0,
+        rung: 0,
+        failures_below: 0,
         tokens: old.tokens,
         cost_usd: crate::core::quantity::MicroUsd(0),
         history: Vec::new(),

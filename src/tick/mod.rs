@@ -19,6 +19,7 @@ mod perform;
 mod plan;
 mod prompt;
 mod publish;
+mod rebrief;
 pub mod register;
 pub mod restore;
 mod script;

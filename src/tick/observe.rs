@@ -114,10 +114,11 @@ impl Observer<'_> {
             }
             self.brief(stage, seen);
             self.tip(&stage.base_branch, seen)?;
-            let may_start = |brief: &Brief| {
+            let may_start = |brief: Brief| {
                 brief.same_family().is_none() && loaded.budget.paused(&brief.worker.family, self.now).is_none()
             };
-            if matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if may_start(brief)) {
+            let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
+            if brief.and_then(|brief| brief.staffed_for(stage).ok()).is_some_and(may_start) {
                 room -= 1;
             }
             if room == 0 {

@@ -8,6 +8,8 @@ use tracing::warn;
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
+use crate::core::ladder;
+use crate::core::observation::{Brief, Member};
 use crate::core::operate::{Command, Refused, operate_all, queued};
 use crate::core::state::{EndStatus, Life, Stage, State};
 use crate::core::step::Note;
@@ -196,13 +198,28 @@ pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
                 );
                 linted.faults.add(None, "Metadata", detail);
             }
-            if brief.worker.family.as_str() == "script" && brief.card.script.is_none() {
+            ladder_faults(&brief, &mut linted.faults);
+            let is_script = |member: &&Member| member.placed.family.as_str() == "script";
+            let works = |member: &Member| {
+                let who = &member.placed.identity;
+                *who == brief.card.worker || brief.card.escalation.contains(who)
+            };
+            if brief.card.script.is_none() && brief.members.iter().filter(is_script).any(works) {
                 linted.faults.add(None, "Script", "a worker of the script family needs a `## Script` block");
             }
             linted.card = Some(brief.card);
         }
     }
     Ok(linted)
+}
+
+/// Rungs on which nobody could ever work.
+fn ladder_faults(brief: &Brief, faults: &mut Faults) {
+    for number in 1..=ladder::height(brief) {
+        if let Err(why) = ladder::staff(brief, number) {
+            faults.add(None, "Escalation", format!("rung {number}: {why}"));
+        }
+    }
 }
 
 /// Queues cards, all or none.

@@ -15,6 +15,7 @@ use crate::git::Objects;
 
 use super::error::TickError;
 use super::order::Job;
+use super::rebrief;
 use super::site::Site;
 use crate::core::operate::REJECTED;
 
@@ -62,13 +63,13 @@ fn worker(site: &Site, job: &Job<'_>, brief: &Brief) -> Result<String, TickError
             Handoff::example(&stage.id, &paths)
         }),
         ("attempt", run.attempt.to_string()),
-        ("evidence", evidence(site, stage)?),
+        ("evidence", evidence(site, stage, brief)?),
     ]);
     render(site, "worker.md", template::WORKER, &values)
 }
 
 /// What the attempt before came to, and what an operator answered.
-fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
+fn evidence(site: &Site, stage: &Stage, brief: &Brief) -> Result<String, TickError> {
     let mut text = String::new();
     let resume = match &stage.life {
         Life::Working(working) => working.resume.as_ref(),
@@ -78,12 +79,14 @@ fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
         text.push_str(
             "## What happened before\n\nThe checkout already holds the work of an earlier run; go on from it.\n",
         );
+        text.push_str(&rebrief::handover(site, stage, resume)?);
         for run in &resume.evidence {
             text.push_str(&evidence_of(site, run, resume.because.as_ref())?);
         }
         if let Some(reason) = resume.because.as_ref().filter(|reason| reason.code == REJECTED) {
             text.push_str(&format!("\n### The operator did not let it land\n\n{}\n", bounded(&reason.detail)));
         }
+        text.push_str(&rebrief::what_must_not_change(site, stage, resume, brief)?);
     }
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {
         let answer = String::from_utf8_lossy(&bytes);
@@ -113,7 +116,7 @@ fn evidence_of(site: &Site, run: &RunId, because: Option<&Reason>) -> Result<Str
     })
 }
 
-fn exit_record(dir: &Path) -> Result<Option<ExitRecord>, TickError> {
+pub(super) fn exit_record(dir: &Path) -> Result<Option<ExitRecord>, TickError> {
     let bytes = document::read(&dir.join("exit.json"))?;
     Ok(bytes.and_then(|bytes| document::from_json::<ExitRecord>(bytes).ok()))
 }
@@ -133,7 +136,7 @@ fn gate_results(gates: &[GateResult]) -> String {
     text
 }
 
-fn bounded(text: &str) -> String {
+pub(super) fn bounded(text: &str) -> String {
     let count = text.chars().count();
     if count <= EVIDENCE {
         return text.to_owned();

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::core::exit::ExitRecord;
 use crate::core::handoff::Handoff;
-use crate::core::ids::{Role, RunId};
+use crate::core::ids::{Identity, Role, RunId};
 use crate::core::run::RunOrder;
-use crate::core::state::Stage;
+use crate::core::state::{PastRun, Stage};
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 
@@ -58,6 +58,13 @@ pub fn publish(site: &Site, stage: &Stage, run: &RunId) -> Result<(), TickError>
     Ok(atomic::write(&dir.join(PUBLISHED), b"", Durability::Volatile)?)
 }
 
+/// Whose work a run of this attempt was about: the stage may have gone to another worker since.
+fn worker_of<'a>(stage: &'a Stage, run: &RunId) -> &'a Identity {
+    let same = |past: &&PastRun| past.run.role == Role::Worker && past.run.attempt == run.attempt;
+    let worked = stage.history.iter().rev().find(same).and_then(|past| past.identity.as_ref());
+    worked.unwrap_or(&stage.worker)
+}
+
 /// What a verdict is sealed to: the run, the people, the tree, the card, the times.
 fn seal(site: &Site, stage: &Stage, run: &RunId) -> Result<Vec<(String, Value)>, TickError> {
     let dir = site.layout.run(run);
@@ -65,7 +72,7 @@ fn seal(site: &Site, stage: &Stage, run: &RunId) -> Result<Vec<(String, Value)>,
         document::read(&dir.join("run.json"))?.and_then(|bytes| document::from_json(bytes).ok());
     let exit: Option<ExitRecord> =
         document::read(&dir.join("exit.json"))?.and_then(|bytes| document::from_json(bytes).ok());
-    let mut seal = vec![("run_id", json!(run)), ("worker", json!(stage.worker))];
+    let mut seal = vec![("run_id", json!(run)), ("worker", json!(worker_of(stage, run)))];
     if let Some(order) = order {
         seal.push(("verifier", json!(order.identity)));
         seal.push(("family", json!(order.family)));

@@ -117,6 +117,7 @@ impl Page<'_> {
         }
         self.card(story, stage);
         self.field("worker", &clean(&stage.worker.to_string()), Tone::Plain);
+        self.field("rung", &rung(stage), Tone::Plain);
         for verifier in &stage.verifiers {
             self.field("verifier", &clean(&verifier.to_string()), Tone::Plain);
         }
@@ -315,6 +316,21 @@ pub fn disagreements(story: &Story) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Which rung of its ladder a stage is on, and from whom it came there; nothing on the first.
+fn rung(stage: &StageDoc) -> String {
+    if stage.rung == 0 {
+        return String::new();
+    }
+    let worked = stage.history.iter().filter(|past| past.run.role == Role::Worker);
+    let mut before: Vec<String> = worked
+        .filter_map(|past| past.identity.as_ref())
+        .filter(|who| **who != stage.worker)
+        .map(|who| clean(who.name()))
+        .collect();
+    before.dedup();
+    format!("{} (escalated from {})", stage.rung, before.join(", then "))
 }
 
 fn status(stage: &StageDoc) -> String {

@@ -162,7 +162,7 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         None => match pause_of(scene, stage) {
             Some((family, until)) => paused(scene, &family, until),
             None if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
-                turns.next_tick(if stage.attempt == 0 { "starts" } else { "starts again" }, scene)
+                turns.next_tick(&how_it_starts(stage), scene)
             }
             None => in_line(turns, stage),
         },
@@ -174,6 +174,17 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         _ => next.words,
     };
     Next { words, ..next }
+}
+
+/// How the next run of a pending stage begins.
+fn how_it_starts(stage: &Stage) -> String {
+    if stage.hands_over() {
+        format!("goes to {}", clean(stage.worker.name()))
+    } else if stage.attempt == 0 {
+        "starts".to_owned()
+    } else {
+        "starts again".to_owned()
+    }
 }
 
 fn in_line(turns: &Turns, stage: &Stage) -> Next {

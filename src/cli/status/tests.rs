@@ -81,6 +81,8 @@ fn stage(id: &str, life: Life) -> Stage {
         priority: 0,
         attempt: u32::from(!matches!(life, Life::Pending(_))),
         failures: 0,
+        rung: 0,
+        failures_below: 0,
         tokens: Tokens(0),
         cost_usd: MicroUsd(0),
         history: Vec::new(),

@@ -145,8 +145,10 @@ fn paused(turn: &Turn, placed: &Placed) -> bool {
     turn.budget.paused(&placed.family, turn.now).is_some()
 }
 
-fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Box<Brief>, String>> {
-    turn.seen.briefs.get(&stage.id).cloned()
+/// What the stage asks for, with those at work who stand on its rung now: it may have climbed in this very step.
+fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Brief, String>> {
+    let brief = turn.seen.briefs.get(&stage.id)?;
+    Some(brief.clone().and_then(|brief| brief.staffed_for(stage)))
 }
 
 fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {

@@ -6,6 +6,7 @@
 //! what may start.
 
 mod dispatch;
+mod escalation;
 mod landing;
 mod refusal;
 mod supervise;
