@@ -11,6 +11,7 @@ use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
 use autometta::core::handoff::Handoff;
+use autometta::core::honesty::Report;
 use autometta::core::manifest::Manifest;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
@@ -39,6 +40,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("started", of::<Started>()),
         ("agent", of::<AgentStarted>()),
         ("exit", of::<ExitRecord>()),
+        ("flags", of::<Report>()),
         ("registry-entry", of::<RegistryEntry>()),
         ("manifest", of::<Manifest>()),
         ("subscriber", of::<Subscriber>()),
