@@ -5,11 +5,13 @@
 //! `supervise` takes what runs in flight have come to, `landing` what came of landings, and `dispatch` then starts
 //! what may start.
 
+mod checks;
 mod dispatch;
 mod landing;
 mod refusal;
 mod supervise;
 mod turn;
+mod unverified;
 mod verifying;
 mod working;
 
