@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::core::exit::ExitRecord;
+use crate::core::honesty::Report;
 use crate::core::ids::{Role, RunId};
 use crate::core::operate::Refused;
 use crate::core::state::Stage;
@@ -28,6 +29,8 @@ struct Record {
     run: RunId,
     exit: Option<ExitRecord>,
     outbox: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Report>,
 }
 
 pub fn show(at: &Place, args: &ShowArgs) -> anyhow::Result<u8> {
@@ -58,7 +61,8 @@ fn record(site: &Site, run: RunId) -> Result<Record, TickError> {
         Role::Verifier | Role::Gate => "outbox/verdict.json",
     };
     let outbox = document::read(&dir.join(name))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(Record { run, exit, outbox })
+    let flags = document::read(&dir.join("flags.json"))?.and_then(|bytes| document::from_json(bytes).ok());
+    Ok(Record { run, exit, outbox, flags })
 }
 
 fn text(stage: &Stage, next: &str, records: &[Record]) -> String {
@@ -73,6 +77,9 @@ fn text(stage: &Stage, next: &str, records: &[Record]) -> String {
     line("worker", &stage.worker.to_string());
     for verifier in &stage.verifiers {
         line("verifier", &verifier.to_string());
+    }
+    if let Some(why) = &stage.unverified {
+        line("verifier", &format!("none ({why})"));
     }
     line("base", &stage.base_branch);
     let needs: Vec<&str> = stage.depends_on.iter().map(crate::core::ids::StageId::as_str).collect();
@@ -118,6 +125,9 @@ fn run_text(stage: &Stage, record: &Record) -> String {
                 }
             }
         }
+    }
+    for flag in record.flags.iter().flat_map(|report| &report.flags) {
+        text.push_str(&format!("  flag {flag}\n"));
     }
     let Some(outbox) = &record.outbox else { return text };
     for key in ["status", "overall", "headline", "notes", "question"] {

@@ -4,6 +4,7 @@ pub mod brief;
 mod carry;
 pub mod clock;
 mod error;
+mod evidence;
 mod fire;
 pub mod heartbeat;
 pub mod init;
