@@ -252,7 +252,7 @@ fn what_looks_dishonest_is_flagged_to_the_verifier_and_fails_nothing() {
     assert!(
         prompt.contains("The candidate changed check.sh, which judges it:") && prompt.contains("    +make || true")
     );
-    assert!(night.ok(&["show", STAGE]).contains("flag test_a.py:4: test-skipped: @pytest.mark.skip"));
+    assert!(night.ok(&["show", STAGE]).contains("test_a.py:4: test-skipped: @pytest.mark.skip"));
     assert!(night.t().join("prompt").exists());
 }
 

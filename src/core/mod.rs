@@ -14,6 +14,7 @@ pub mod honesty;
 pub mod ids;
 pub mod inbox;
 pub mod manifest;
+pub mod night;
 pub mod notice;
 pub mod observation;
 pub mod operate;

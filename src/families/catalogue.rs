@@ -90,6 +90,8 @@ impl TryFrom<Known> for FamilySpec {
             stdin: known.stdin,
             version_command: texts(known.version_command),
             tested_versions: texts(known.tested_versions),
+            login_command: texts(known.login_command),
+            sandbox_command: texts(known.sandbox_command),
         })
     }
 }
@@ -123,6 +125,8 @@ fn blank(name: &FamilyName, entry: &FamilyOverride, place: &str, faults: &mut Fa
         stdin: PromptInput::PromptFile,
         version_command: Vec::new(),
         tested_versions: Vec::new(),
+        login_command: Vec::new(),
+        sandbox_command: Vec::new(),
     })
 }
 

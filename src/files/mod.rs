@@ -5,7 +5,9 @@
 pub mod atomic;
 pub mod document;
 pub mod home;
+pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod lock;
 pub mod store;
+pub mod volume;

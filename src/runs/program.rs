@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs/ starts agents and passes on allow-listed variables")]
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -45,6 +46,11 @@ impl Environment {
         variables.push((RUN_VARIABLE.into(), order.run_id.to_string().into()));
         variables.push((TOKEN_VARIABLE.into(), token.into()));
         Ok(Self(variables))
+    }
+
+    /// Of these variables and no others, for programs that are no run's.
+    pub(super) fn of(variables: &BTreeMap<String, String>) -> Self {
+        Self(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
     /// The last value of a variable, which is the one that counts.

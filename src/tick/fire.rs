@@ -119,7 +119,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.in_flight = loaded.state.flights().count();
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
-    heartbeat::write(site, &loaded.state, &seen, before.as_ref(), idle, clock::now())
+    heartbeat::write(site, &loaded, &seen, before.as_ref(), idle, clock::now())
 }
 
 /// Sets aside what stands where a run that is about to be dispatched will have its directory.
@@ -146,6 +146,10 @@ fn make_room(site: &Site, before: &State, after: &State) -> Result<(), TickError
 /// Clears away what writers that were killed in the middle left beside the files that people and tools read.
 fn sweep(site: &Site) {
     let state = site.layout.dir();
+    // Runs that were started by hand stand in no state, so nobody else notices that one is lost.
+    if let Err(error) = runs::retire_lost(state) {
+        warn!(repo = %site.root.display(), "{error}");
+    }
     for folder in ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs"] {
         let folder = state.join(folder);
         if folder.is_dir()
