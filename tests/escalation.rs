@@ -13,6 +13,7 @@ use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage,
 };
 use autometta::core::handoff::Handoff;
+use autometta::core::honesty::Findings;
 use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId};
 use autometta::core::notice::NoticeKind;
 use autometta::core::observation::{
@@ -185,7 +186,12 @@ impl Story {
             _ => vec!["a/b".to_owned()],
         };
         let candidate = Candidate { commit: id(self.trees * 2 + 1), tree, run: run.clone() };
-        let work = WorkSighting::Captured(Captured { candidate, changed, embedded: Vec::new() });
+        let work = WorkSighting::Captured(Captured {
+            candidate,
+            changed,
+            embedded: Vec::new(),
+            findings: Box::new(Findings::default()),
+        });
         let sighting = match way {
             Lost => Sighting::Lost(Box::new(LostRun {
                 usage: Usage::none(),
@@ -297,6 +303,8 @@ fn gated(run: &RunId, way: Way, now: DateTime<Utc>) -> Sighting {
         timed_out: false,
         elapsed_seconds: 0.1,
         output_tail: String::new(),
+        retries: 0,
+        error_line: None,
     });
     Sighting::Ended(Box::new(Ended { record, product: Product::Gate }))
 }

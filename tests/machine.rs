@@ -12,6 +12,7 @@ use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource,
 };
 use autometta::core::handoff::Handoff;
+use autometta::core::honesty::Findings;
 use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId, StageId};
 use autometta::core::notice::{Notice, NoticeKey, NoticeKind, of_ending};
 use autometta::core::observation::{
@@ -139,7 +140,12 @@ impl World {
                 let changed = if other == 3 { Vec::new() } else { vec![path.to_owned()] };
                 let candidate =
                     Candidate { commit: id(self.trees * 2), tree: id(self.trees * 2 + 1), run: run.clone() };
-                WorkSighting::Captured(Captured { candidate, changed, embedded: Vec::new() })
+                WorkSighting::Captured(Captured {
+                    candidate,
+                    changed,
+                    embedded: Vec::new(),
+                    findings: Box::new(Findings::default()),
+                })
             }
         }
     }
@@ -226,6 +232,8 @@ impl World {
                         timed_out: false,
                         elapsed_seconds: 0.1,
                         output_tail: String::new(),
+                        retries: u32::from(failed) * u32::try_from(self.dice.roll(3)).expect("small"),
+                        error_line: None,
                     });
                     if failed {
                         record.exit = ProcessEnd::Code(1);
@@ -275,11 +283,13 @@ impl World {
             _ => {
                 let tree = &landing.approval.tree;
                 assert!(self.passed_gates.contains(tree), "{}: {tree} lands, and no gate saw it", stage.id);
+                let asked = self.cards[&stage.id].verifiers.rationale().is_none();
                 assert!(
-                    self.passed_votes.contains(&landing.approval.verified_tree),
+                    !asked || self.passed_votes.contains(&landing.approval.verified_tree),
                     "{}: nobody said PASS to what lands",
                     stage.id
                 );
+                assert_eq!(asked, !landing.approval.verifiers.is_empty(), "{}: who vouches for it", stage.id);
                 self.landed.insert(stage.id.clone(), tree.clone());
                 LandingSighting::Landed(landing.candidate.commit.clone())
             }
@@ -384,11 +394,16 @@ fn night(seed: u64) -> Sum {
     let one = "- **Verifier:** V <v@local>";
     let panel = "- **Verifier panel:** 2 of V <v@local>; X <x@local>; Y <y@local>";
     // The last rung of the first card sends its verifier's seat to another; the first of the third card would need three
-    // others for its panel, and there are two.
+    // others for its panel, and there are two. In one night of three, that card states a rationale and asks nobody.
+    let last = if seed.is_multiple_of(3) {
+        card("03-c", "", "- **Verifier:** none (prose only)")
+    } else {
+        card("03-c", "- **Escalation:** X2 <x2@local>; W3 <w3@local>", panel)
+    };
     let cards = [
         card("01-a", "- **Escalation:** W2 <w2@local>; V2 <v2@local>", one),
         card("02-b", "- **Depends on:** 01-a", panel),
-        card("03-c", "- **Escalation:** X2 <x2@local>; W3 <w3@local>", panel),
+        last,
     ];
     let landing = if seed.is_multiple_of(2) { LandingMode::Auto } else { LandingMode::Ask };
     let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), ..Policy::default() };

@@ -13,6 +13,7 @@ use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
 use autometta::core::handoff::Handoff;
+use autometta::core::honesty::Report as Flags;
 use autometta::core::manifest::Manifest;
 use autometta::core::night::Night;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
@@ -46,6 +47,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("started", of::<Started>()),
         ("agent", of::<AgentStarted>()),
         ("exit", of::<ExitRecord>()),
+        ("flags", of::<Flags>()),
         ("registry-entry", of::<RegistryEntry>()),
         ("manifest", of::<Manifest>()),
         ("subscriber", of::<Subscriber>()),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::card::Card;
 use super::exit::{ExitRecord, Usage};
 use super::handoff::Handoff;
+use super::honesty::{Findings, FrozenFile};
 use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
 use super::notice::NoticeKey;
 use super::quantity::Seconds;
@@ -21,6 +22,8 @@ pub struct Observation {
     pub launch_faults: BTreeMap<RunId, LaunchFaults>,
     /// What stages ask for, read from their cards; or why a card cannot be used.
     pub briefs: BTreeMap<StageId, Result<Box<Brief>, String>>,
+    /// Contract tests as they are at the base, of stages that may start; or why they cannot be frozen.
+    pub contracts: BTreeMap<StageId, Result<Vec<FrozenFile>, String>>,
     /// The tips of base branches; none for a branch that does not exist.
     pub tips: BTreeMap<String, Option<CommitId>>,
     /// Stages that are landing.
@@ -136,6 +139,8 @@ pub struct Captured {
     pub changed: Vec<String>,
     /// Repositories or submodules inside it that the base does not have.
     pub embedded: Vec<String>,
+    /// What was found in it besides.
+    pub findings: Box<Findings>,
 }
 
 /// A run that ended without a record.

@@ -213,6 +213,7 @@ impl Desk {
         stage.worker = fresh.worker;
         stage.verifiers = fresh.verifiers;
         stage.quorum = fresh.quorum;
+        stage.unverified = fresh.unverified;
         stage.depends_on = fresh.depends_on;
         stage.path_claims = fresh.path_claims;
         stage.priority = fresh.priority;
@@ -494,6 +495,8 @@ pub fn queued(card: &super::card::Card, path: String, base_branch: String) -> St
         worker: card.worker.clone(),
         verifiers: card.verifiers.seats().to_vec(),
         quorum: card.verifiers.quorum(),
+        unverified: card.verifiers.rationale().map(str::to_owned),
+        contract: Vec::new(),
         base_branch,
         depends_on: card.depends_on.clone(),
         path_claims: claims,

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::card::LandingMode;
+use super::manifest::RepoPath;
 use super::notice::NoticeKind;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
@@ -25,6 +26,8 @@ pub struct Policy {
     pub landing: LandingMode,
     /// What the operator is told of.
     pub tells: BTreeSet<NoticeKind>,
+    /// What no worker may ever change.
+    pub protected: Vec<RepoPath>,
     /// How many stages that are done with stand in the state; older ones are archived.
     pub finished_kept: usize,
     /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
@@ -41,6 +44,7 @@ impl Default for Policy {
             max_parallel: 1,
             landing: LandingMode::Auto,
             tells: BTreeSet::from([NoticeKind::NightEnd]),
+            protected: Vec::new(),
             finished_kept: 100,
             deferrals: 12,
         }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exit::EndedBy;
+use super::honesty::FrozenFile;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
@@ -66,6 +67,10 @@ pub struct Stage {
     pub verifiers: Vec<Identity>,
     /// How many PASS votes it takes.
     pub quorum: u32,
+    /// Why nobody judges it, where its card says so.
+    pub unverified: Option<String>,
+    /// Its contract tests as they were at the base of the present attempt.
+    pub contract: Vec<FrozenFile>,
     /// The branch that the change lands on.
     pub base_branch: String,
     /// Stages that must have landed first.
@@ -148,6 +153,14 @@ impl Stage {
             Life::Landing(landing) => Some(&landing.candidate),
             Life::Pending(_) | Life::Working(_) | Life::Over(_) => None,
         }
+    }
+
+    /// How often in a row the present candidate's gates failed and were run again.
+    pub fn flakes(&self) -> u32 {
+        let gates = self.history.iter().rev().take_while(|past| past.run.role == Role::Gate);
+        let count =
+            gates.take_while(|past| past.outcome != RunOutcome::Done).filter(|past| past.outcome == RunOutcome::Flaked);
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
     }
 
     /// How many runs of this role and seat failed in the present attempt for reasons that are nobody's work.
@@ -616,6 +629,8 @@ pub enum RunOutcome {
     Done,
     /// The worker said that it failed, or its work could not be used.
     Failed,
+    /// A gate failed that may be run again.
+    Flaked,
     /// The worker asked a question.
     Asked,
     /// One of its own caps ended it.

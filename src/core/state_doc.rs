@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
+use super::honesty::FrozenFile;
 use super::ids::{CommitId, Identity, Role, RunId, StageId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Tokens};
@@ -136,6 +137,12 @@ pub struct StageDoc {
     /// How many PASS votes it takes.
     #[serde(default = "one")]
     pub quorum: u32,
+    /// Why nobody judges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<String>,
+    /// Its contract tests as they were at the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contract: Vec<FrozenFile>,
     /// The branch that it lands on.
     pub base_branch: String,
     /// The base that the current attempt is compared with.
@@ -251,6 +258,8 @@ impl From<&Stage> for StageDoc {
             worker: stage.worker.clone(),
             verifiers: stage.verifiers.clone(),
             quorum: stage.quorum,
+            unverified: stage.unverified.clone(),
+            contract: stage.contract.clone(),
             base_branch: stage.base_branch.clone(),
             base_commit: None,
             candidate: None,
@@ -418,6 +427,8 @@ impl StageDoc {
             worker: self.worker.clone(),
             verifiers: self.verifiers.clone(),
             quorum: self.quorum,
+            unverified: self.unverified.clone(),
+            contract: self.contract.clone(),
             base_branch: self.base_branch.clone(),
             depends_on: self.depends_on.clone(),
             path_claims: self.path_claims.clone(),

@@ -32,6 +32,7 @@ mod run;
 mod settings;
 mod snapshot;
 mod stat;
+mod tree_files;
 mod tree_path;
 mod worktree;
 
@@ -51,5 +52,6 @@ pub use repo::{DryObjects, Repo};
 pub use run::{Git, TIME_LIMIT, Version};
 pub use settings::ObjectFormat;
 pub use snapshot::Snapshot;
+pub use tree_files::{TreeFile, TreeKind};
 pub use tree_path::TreePath;
 pub use worktree::WorktreeSpec;

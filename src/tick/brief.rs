@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::core::card::Card;
+use crate::core::card::{Card, Check, CommandRule, RelativePath};
 use crate::core::ids::{Identity, StageId};
-use crate::core::manifest::Manifest;
+use crate::core::manifest::{Manifest, RepoPath};
 use crate::core::observation::{Brief, Member, Placed};
+use crate::core::paths::PathPatterns;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
-use crate::core::run::{self, GateCommand};
+use crate::core::run::{self, GateCommand, OutputRule};
 use crate::core::state::{Life, NextRun, Pending, Reservation, Stage};
 use crate::families::{Families, ModelUse};
 use crate::files::atomic::{self, Durability};
@@ -19,6 +20,10 @@ use super::site::Site;
 
 /// What a run may cost when neither its card nor the manifest says so: what its tokens cost at five dollars a million.
 const DOLLARS_PER_MILLION_TOKENS: u64 = 5;
+
+/// What each command of a gate run gets on top of its own limit, so that the run's limit never comes first: for being
+/// started, and for being told to end.
+const GATE_MARGIN: Seconds = Seconds(10);
 
 /// The acceptance gate's name.
 pub const ACCEPTANCE: &str = "acceptance";
@@ -91,8 +96,15 @@ pub fn of_card(
     let verifiers = seats.iter().map(|seat| seat.placed.clone()).collect();
     let verifier_caps = seats.iter().map(|seat| seat.verifier_caps).collect();
     let gates = gates(manifest, &card);
+    refuse_protected(manifest, &card)?;
+    if card.verifiers.rationale().is_some() {
+        refuse_unverified(manifest, &card, &gates)?;
+    }
     let gate_caps = (!gates.is_empty()).then(|| Reservation {
-        seconds: gates.iter().map(|gate| gate.timeout_seconds).sum::<Seconds>(),
+        seconds: gates
+            .iter()
+            .map(|gate| Seconds(gate.timeout_seconds.0.saturating_add(GATE_MARGIN.0)))
+            .sum::<Seconds>(),
         ..Reservation::default()
     });
     Ok(Box::new(Brief {
@@ -140,6 +152,54 @@ fn members(families: &Families, manifest: &Manifest, card: &Card) -> Vec<Member>
     members
 }
 
+/// Every path that a card lets its stage change.
+fn claims(card: &Card) -> impl Iterator<Item = &RelativePath> {
+    card.deliverables.iter().map(|one| &one.path).chain(&card.path_claims)
+}
+
+fn patterns(paths: &[RepoPath]) -> Result<PathPatterns, String> {
+    PathPatterns::new(paths.iter().map(RepoPath::as_str)).map_err(|error| error.to_string())
+}
+
+/// A card that claims what no worker may change would fail at night; it is refused in the evening.
+fn refuse_protected(manifest: &Manifest, card: &Card) -> Result<(), String> {
+    let protected = patterns(&manifest.protected)?;
+    for claim in claims(card) {
+        if let Some(pattern) = protected.covering(claim.as_str()) {
+            return Err(format!(
+                "`{claim}` is kept from every worker by `{pattern}` under `protected:` in .autometta.yaml; take the claim \
+                 out of the card, or make the change yourself"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a card may do without a verifier: where the manifest allows it for every path that it may change, and where
+/// at least a gate judges.
+fn refuse_unverified(manifest: &Manifest, card: &Card, gates: &[GateCommand]) -> Result<(), String> {
+    let allowed = patterns(&manifest.allow_unverified)?;
+    if allowed.is_empty() {
+        return Err(
+            "the card asks for no verifier, and `allow_unverified:` in .autometta.yaml allows that for no path; \
+                    name a verifier, or the paths there"
+                .to_owned(),
+        );
+    }
+    if let Some(claim) = claims(card).find(|claim| allowed.covering(claim.as_str()).is_none()) {
+        return Err(format!(
+            "the card asks for no verifier, and may change `{claim}`, which `allow_unverified:` in .autometta.yaml does \
+             not cover; name a verifier, or the path there"
+        ));
+    }
+    if gates.is_empty() {
+        return Err("the card asks for no verifier and there is no gate, so nothing would judge it; give it an \
+                    `## Acceptance command`"
+            .to_owned());
+    }
+    Ok(())
+}
+
 fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Seconds) -> Reservation {
     match model_use {
         ModelUse::Never => Reservation { seconds, ..Reservation::default() },
@@ -150,21 +210,37 @@ fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Se
     }
 }
 
-/// What a candidate of this card has to pass, in order: the card's commands, then the standing gates. The manifest's
+/// What a candidate of this card has to pass, in order: the card's commands, its checks, the standing gates. The manifest's
 /// `setup` comes first where there is anything to set up for.
 pub fn gates(manifest: &Manifest, card: &Card) -> Vec<GateCommand> {
     let many = card.commands.len() > 1;
-    let acceptance = (1..).zip(&card.commands).map(|(number, run)| GateCommand {
+    let output = if card.checks.contains(&Check::NoErrorInOutput) { OutputRule::NoErrors } else { OutputRule::Any };
+    let rules = card.command_rules.iter().copied().chain(std::iter::repeat(CommandRule::default()));
+    let acceptance = (1..).zip(card.commands.iter().zip(rules)).map(|(number, (run, rule))| GateCommand {
         name: if many { format!("{ACCEPTANCE} {number}") } else { ACCEPTANCE.to_owned() },
         run: run.clone(),
-        timeout_seconds: manifest.defaults.gate_timeout.seconds(),
+        timeout_seconds: rule.timeout_seconds.unwrap_or(manifest.defaults.gate_timeout.seconds()),
+        retries: rule.retries,
+        output,
+    });
+    let checks = (1..).zip(&card.checks).filter_map(|(number, check)| match check {
+        Check::Command(run) => Some(GateCommand {
+            name: format!("check-{number}"),
+            run: run.clone(),
+            timeout_seconds: manifest.defaults.gate_timeout.seconds(),
+            retries: 0,
+            output,
+        }),
+        Check::DiffNotEmpty | Check::NoErrorInOutput => None,
     });
     let standing = manifest.gates.iter().map(|gate| GateCommand {
         name: gate.name.clone(),
         run: gate.run.clone(),
         timeout_seconds: manifest.timeout_of(gate),
+        retries: gate.retries,
+        output,
     });
-    let mut gates: Vec<GateCommand> = acceptance.chain(standing).collect();
+    let mut gates: Vec<GateCommand> = acceptance.chain(checks).chain(standing).collect();
     if !gates.is_empty()
         && let Some(setup) = setup(manifest)
     {
@@ -179,6 +255,8 @@ pub fn setup(manifest: &Manifest) -> Option<GateCommand> {
         name: "setup".to_owned(),
         run: run.clone(),
         timeout_seconds: manifest.setup_timeout.seconds(),
+        retries: 0,
+        output: OutputRule::Any,
     })
 }
 

@@ -113,6 +113,8 @@ fn carry_stage(site: &Site, old: CarriedStage, base_branch: &str, now: DateTime<
         worker: old.worker,
         verifiers: vec![old.verifier],
         quorum: 1,
+        unverified: None,
+        contract: Vec::new(),
         base_branch: old.base_branch.unwrap_or_else(|| base_branch.to_owned()),
         depends_on: old.depends_on,
         path_claims: old.path_claims,

@@ -24,6 +24,9 @@ fn commit_text(stage: &Stage, landing: &Landing) -> Option<CommitText> {
     for verifier in &approval.verifiers {
         let _ = writeln!(message, "Autometta-Verifier: {verifier}");
     }
+    if let (true, Some(why)) = (approval.verifiers.is_empty(), &stage.unverified) {
+        let _ = writeln!(message, "Autometta-Verifier: none ({why})");
+    }
     if let Some(sha256) = &stage.card_sha256 {
         let _ = writeln!(message, "Autometta-Card: {sha256}");
     }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod counts;
 pub mod doctor;
 mod error;
+mod evidence;
 mod fire;
 pub mod heartbeat;
 pub mod init;

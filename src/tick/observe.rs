@@ -14,6 +14,7 @@ use super::meter::meter_for;
 use super::perform::LAUNCH_LOG;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
+use crate::core::honesty::Findings;
 use crate::core::ids::{Identity, Role, RunId, StageId};
 use crate::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Product, Pulse,
@@ -30,6 +31,7 @@ use crate::runs;
 
 use super::brief::{self, Pin};
 use super::error::TickError;
+use super::evidence;
 use super::landing;
 use super::site::{Site, run_branch};
 
@@ -114,6 +116,7 @@ impl Observer<'_> {
             }
             self.brief(stage, seen);
             self.tip(&stage.base_branch, seen)?;
+            self.contract(stage, seen);
             let may_start = |brief: Brief| {
                 brief.same_family().is_none() && loaded.budget.paused(&brief.worker.family, self.now).is_none()
             };
@@ -137,6 +140,7 @@ impl Observer<'_> {
                     self.brief(stage, seen);
                     // A worker that crashed starts again in this very step.
                     self.tip(&stage.base_branch, seen)?;
+                    self.contract(stage, seen);
                 }
                 seen.runs.insert(working.flight.run.clone(), sighting);
             }
@@ -205,6 +209,16 @@ impl Observer<'_> {
     fn brief(&self, stage: &Stage, seen: &mut Observation) {
         let pin = if self.purpose == Purpose::Act { Pin::Yes } else { Pin::No };
         seen.briefs.entry(stage.id.clone()).or_insert_with(|| brief::read(self.site, stage, pin));
+    }
+
+    /// Freezes the contract tests of a stage that may start at its base's tip.
+    fn contract(&self, stage: &Stage, seen: &mut Observation) {
+        if let (Some(Ok(brief)), Some(Some(tip))) = (seen.briefs.get(&stage.id), seen.tips.get(&stage.base_branch))
+            && !brief.card.contract_tests.is_empty()
+        {
+            let frozen = evidence::freeze(self.objects, &brief.card, tip);
+            seen.contracts.insert(stage.id.clone(), frozen);
+        }
     }
 
     fn tip(&self, branch: &str, seen: &mut Observation) -> Result<(), TickError> {
@@ -367,7 +381,8 @@ impl Observer<'_> {
             }
             (!wait).then(|| WorkSighting::Unreadable(error.to_string()))
         };
-        let force = brief::read(self.site, stage, Pin::No).map(|brief| declared(&brief, handoff)).unwrap_or_default();
+        let brief = brief::read(self.site, stage, Pin::No).ok();
+        let force = brief.as_ref().map(|brief| declared(brief, handoff)).unwrap_or_default();
         let capture = match self.objects.capture(&self.site.worktree(run), &work.base_commit, &force) {
             Ok(capture) => capture,
             Err(GitError::WorktreeMissing { .. }) => return Some(WorkSighting::Gone),
@@ -391,10 +406,17 @@ impl Observer<'_> {
                 ),
             })
         };
-        match commit {
-            Ok(commit) => {
+        // A run that says nothing of its work is not judged by it.
+        let findings = match (&brief, handoff) {
+            (Some(brief), Returned::Usable(_)) => {
+                evidence::findings(self.objects, &brief.card, &stage.contract, &work.base_commit, &capture.tree)
+            }
+            _ => Ok(Findings::default()),
+        };
+        match commit.and_then(|commit| Ok((commit, findings?))) {
+            Ok((commit, findings)) => {
                 let candidate = Candidate { commit, tree: capture.tree, run: run.clone() };
-                Some(WorkSighting::Captured(Captured { candidate, changed, embedded }))
+                Some(WorkSighting::Captured(Captured { candidate, changed, embedded, findings: Box::new(findings) }))
             }
             Err(error) => unreadable(error),
         }

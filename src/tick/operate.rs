@@ -20,6 +20,7 @@ use crate::files::store::{self, Loaded, Store};
 
 use super::brief;
 use super::error::TickError;
+use super::evidence;
 use super::fire::{belongs_here, fire};
 use super::landing::has_landed;
 use super::site::Site;
@@ -207,6 +208,9 @@ pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
             if brief.card.script.is_none() && brief.members.iter().filter(is_script).any(works) {
                 linted.faults.add(None, "Script", "a worker of the script family needs a `## Script` block");
             }
+            if let Some(fault) = contract_fault(site, &brief.card)? {
+                linted.faults.add(None, "Contract tests", fault);
+            }
             linted.card = Some(brief.card);
         }
     }
@@ -220,6 +224,19 @@ fn ladder_faults(brief: &Brief, faults: &mut Faults) {
             faults.add(None, "Escalation", format!("rung {number}: {why}"));
         }
     }
+}
+
+/// Why a card's contract tests cannot be frozen. Where the stage waits for others they may come from those, and its
+/// dispatch asks again.
+fn contract_fault(site: &Site, card: &Card) -> Result<Option<String>, TickError> {
+    if card.contract_tests.is_empty() || !card.depends_on.is_empty() {
+        return Ok(None);
+    }
+    let (repo, branch) = (site.repo(None)?, site.base_branch()?);
+    Ok(match repo.tip(&branch)? {
+        Some(tip) => evidence::freeze(&repo, card, &tip).err(),
+        None => Some(format!("the base branch {branch} does not exist or has no commit")),
+    })
 }
 
 /// Queues cards, all or none.

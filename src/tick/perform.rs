@@ -113,7 +113,7 @@ fn do_chore(site: &Site, repo: &Repo, state: &State, stage: &StageId, chore: &Ch
         Chore::KeepWork { branch, commit } => {
             repo.set_ref(&RefName::branch(branch)?, commit, &Expect::Anything)?;
         }
-        Chore::Publish { run } => publish::publish(site, stage, run)?,
+        Chore::Publish { run } => publish::publish(site, repo, stage, run)?,
         Chore::Ask { run } => publish::ask(site, stage, run)?,
         Chore::Clear { run } => clear(site, repo, run)?,
     }

@@ -7,13 +7,14 @@ use crate::core::exit::{ExitRecord, GateResult};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::Brief;
-use crate::core::state::{Life, Reason, Stage};
+use crate::core::state::{Life, Reason, RunOutcome, Stage};
 use crate::core::template;
 use crate::core::verdict::Verdict;
 use crate::files::document;
 use crate::git::Objects;
 
 use super::error::TickError;
+use super::evidence;
 use super::order::Job;
 use super::rebrief;
 use super::site::Site;
@@ -136,6 +137,19 @@ fn gate_results(gates: &[GateResult]) -> String {
     text
 }
 
+/// The gate runs that failed before the one that passed, and were run again because the card or the manifest allows it.
+fn flaked(site: &Site, stage: &Stage, passed: &RunId) -> Result<String, TickError> {
+    let mut text = String::new();
+    for past in &stage.history {
+        if past.run.role == Role::Gate && past.run.attempt == passed.attempt && past.outcome == RunOutcome::Flaked {
+            let results = exit_record(&site.layout.run(&past.run))?.map(|record| gate_results(&record.gates));
+            let results = results.unwrap_or_else(|| "its record is gone\n".to_owned());
+            text.push_str(&format!("\nFLAKY: {} failed on the same tree, and was run again:\n\n{results}", past.run));
+        }
+    }
+    Ok(text)
+}
+
 pub(super) fn bounded(text: &str) -> String {
     let count = text.chars().count();
     if count <= EVIDENCE {
@@ -154,7 +168,7 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
     let gates = match &verifying.gate {
         None => "The card and the manifest have no gate: nothing was run.".to_owned(),
         Some(gate) => match exit_record(&site.layout.run(gate))? {
-            Some(record) => gate_results(&record.gates),
+            Some(record) => format!("{}{}", gate_results(&record.gates), flaked(site, stage, gate)?),
             None => "They passed; their record is gone.".to_owned(),
         },
     };
@@ -162,7 +176,9 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         .and_then(|bytes| Handoff::parse(&bytes, &stage.id).ok())
         .map(|handoff| format!("status: {}\n{}", handoff.status.as_str(), bounded(&handoff.notes)))
         .unwrap_or_default();
-    let mut flags = flags(&objects.diff_paths(&job.work.base_commit, &candidate.tree)?, &brief.card.commands);
+    let (base, tree) = (&job.work.base_commit, &candidate.tree);
+    let report = evidence::report(objects, &site.manifest, &brief.card, base, tree)?;
+    let mut flags = evidence::report_text(objects, &report, base, tree)?;
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {
         flags.push_str(&format!("\nThe operator answers: {}\n", bounded(&String::from_utf8_lossy(&bytes))));
     }
@@ -181,14 +197,4 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         ("criteria_count", brief.card.criteria.len().to_string()),
     ]);
     render(site, "verifier.md", template::VERIFIER, &values)
-}
-
-/// What a verifier should look at twice: files that the acceptance commands name and the candidate changed.
-fn flags(changes: &[crate::git::Change], commands: &[String]) -> String {
-    let named = |change: &&crate::git::Change| commands.iter().any(|run| run.contains(change.path.text().as_ref()));
-    let lines = changes.iter().filter(named).map(|change| {
-        format!("- {} is named by an acceptance command and changed by the candidate\n", change.path.text())
-    });
-    let text = lines.collect::<Vec<_>>().concat();
-    if text.is_empty() { "none\n".to_owned() } else { text }
 }

@@ -9,8 +9,11 @@ use crate::core::run::RunOrder;
 use crate::core::state::{PastRun, Stage};
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
+use crate::git::Objects;
 
+use super::brief::{self, Pin};
 use super::error::TickError;
+use super::evidence;
 use super::site::Site;
 
 /// Marks a run whose outbox was published.
@@ -30,12 +33,17 @@ fn write_json(path: &std::path::Path, value: &Value) -> Result<(), TickError> {
     Ok(atomic::write(path, text.as_bytes(), Durability::Volatile)?)
 }
 
-/// Publishes a worker's handoff as it was written, a verifier's verdict with the run that it is sealed to.
-pub fn publish(site: &Site, stage: &Stage, run: &RunId) -> Result<(), TickError> {
+/// What is found in a worker's candidate, in its run's directory.
+pub const FLAGS: &str = "flags.json";
+
+/// Publishes a worker's handoff as it was written and what its candidate shows, a verifier's verdict with the run that
+/// it is sealed to.
+pub fn publish(site: &Site, objects: &Objects, stage: &Stage, run: &RunId) -> Result<(), TickError> {
     let dir = site.layout.run(run);
     match run.role {
         Role::Gate => {}
         Role::Worker => {
+            flags(site, objects, stage, run)?;
             if let Some(bytes) = outbox(site, run, "handoff.json")? {
                 let path = site.layout.handoff(&stage.id);
                 if let Some(parent) = path.parent() {
@@ -63,6 +71,15 @@ fn worker_of<'a>(stage: &'a Stage, run: &RunId) -> &'a Identity {
     let same = |past: &&PastRun| past.run.role == Role::Worker && past.run.attempt == run.attempt;
     let worked = stage.history.iter().rev().find(same).and_then(|past| past.identity.as_ref());
     worked.unwrap_or(&stage.worker)
+}
+
+/// Writes the flags of a run's candidate, as far as its stage still tells which that was.
+fn flags(site: &Site, objects: &Objects, stage: &Stage, run: &RunId) -> Result<(), TickError> {
+    let Some((base, tree)) = evidence::handed_in(stage, run) else { return Ok(()) };
+    let Ok(brief) = brief::read(site, stage, Pin::No) else { return Ok(()) };
+    let report = evidence::report(objects, &site.manifest, &brief.card, &base, &tree)?;
+    let report = serde_json::to_value(&report).map_err(|error| TickError::Prompt(error.to_string()))?;
+    write_json(&site.layout.run(run).join(FLAGS), &report)
 }
 
 /// What a verdict is sealed to: the run, the people, the tree, the card, the times.

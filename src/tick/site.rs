@@ -67,6 +67,7 @@ impl Site {
             infrastructure_retries: manifest.retry.infrastructure,
             max_parallel: manifest.max_parallel as usize,
             landing: manifest.landing,
+            protected: manifest.protected.clone(),
             // Without a command nobody is told, but the night's report is written all the same.
             tells: if manifest.notify.is_empty() {
                 BTreeSet::from([NoticeKind::NightEnd])

@@ -121,6 +121,9 @@ impl Page<'_> {
         for verifier in &stage.verifiers {
             self.field("verifier", &clean(&verifier.to_string()), Tone::Plain);
         }
+        if let Some(why) = &stage.unverified {
+            self.field("verifier", &format!("none ({})", clean(why)), Tone::Warn);
+        }
         if stage.verifiers.len() > 1 {
             self.field("quorum", &format!("{} of {}", stage.quorum, stage.verifiers.len()), Tone::Plain);
         }
@@ -202,6 +205,9 @@ impl Page<'_> {
         for gate in record.exit.iter().flat_map(|exit| &exit.gates) {
             self.gate(gate, record);
         }
+        for flag in record.flags.iter().flat_map(|report| &report.flags) {
+            self.field("flag", &clean(&flag.to_string()), Tone::Warn);
+        }
         if let Some(outbox) = &record.outbox {
             self.outbox(outbox);
         }
@@ -242,6 +248,9 @@ impl Page<'_> {
         self.line(&format!("  gate {name}: {word} in {:.1}s: {first}", gate.elapsed_seconds), tone);
         if gate.passed() {
             return;
+        }
+        if let Some(line) = &gate.error_line {
+            self.field("printed", &clean(line), Tone::Bad);
         }
         self.quoted(clean_lines(gate.output_tail.trim_end()), "    | ");
         if let Some(dir) = &record.dir {
@@ -344,6 +353,7 @@ fn outcome(outcome: RunOutcome) -> &'static str {
     match outcome {
         RunOutcome::Done => "done",
         RunOutcome::Failed => "failed",
+        RunOutcome::Flaked => "failed, and was run again",
         RunOutcome::Asked => "asked",
         RunOutcome::OverCap => "over its cap",
         RunOutcome::NoHandoff => "no handoff",

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cli::status::Hand;
 use crate::core::exit::ExitRecord;
+use crate::core::honesty::Report;
 use crate::core::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId};
 use crate::core::run::{GateCommand, RunOrder};
 use crate::core::state::PastRun;
@@ -110,6 +111,8 @@ pub struct Record {
     pub exit: Option<ExitRecord>,
     /// What it handed in, as it wrote it.
     pub outbox: Option<Value>,
+    /// What its candidate has for a verifier to look at twice; for a worker that handed one in.
+    pub flags: Option<Report>,
     /// The last lines on standard error of a run that failed, setup included.
     pub error_tail: Vec<String>,
 }
@@ -229,6 +232,7 @@ fn record(site: &Site, stage: Option<&StageDoc>, run: RunId) -> Result<Record, T
         error_tail: if has_failed && run.role != Role::Gate { tail(&dir.join("stderr.log")) } else { Vec::new() },
         exit,
         outbox: outbox.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+        flags: json("flags.json")?.and_then(|bytes| document::from_json(bytes).ok()),
         dir: dir.is_dir().then_some(dir),
         run,
     })

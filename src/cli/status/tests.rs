@@ -75,6 +75,8 @@ fn stage(id: &str, life: Life) -> Stage {
         worker: who("Claude Opus 5"),
         verifiers: vec![who("GPT-5.6 Sol")],
         quorum: 1,
+        unverified: None,
+        contract: Vec::new(),
         base_branch: "main".to_owned(),
         depends_on: Vec::new(),
         path_claims: Vec::new(),

@@ -7,13 +7,27 @@ use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
 use super::markdown::leading_code;
 use super::path::{PathError, RelativePath};
-use super::{Effort, LandingMode, Panel};
+use super::{Effort, LandingMode, Panel, Verifiers};
 
 /// The reasons why a text is not the value it should be; never empty.
 pub(super) type Reasons = Vec<String>;
 
 pub(super) fn identity(text: &str) -> Result<Identity, Reasons> {
     text.parse::<Identity>().map_err(|error| vec![error.to_string()])
+}
+
+/// `Name <address>`, or `none (why)`.
+pub(super) fn verifier(text: &str) -> Result<Verifiers, Reasons> {
+    let (word, rest) = text.split_at_checked(4).unwrap_or((text, ""));
+    let rest = rest.trim();
+    if !word.eq_ignore_ascii_case("none") || !(rest.is_empty() || rest.starts_with('(')) {
+        return identity(text).map(Verifiers::One);
+    }
+    let why = rest.strip_prefix('(').and_then(|why| why.strip_suffix(')')).map(str::trim);
+    match why.filter(|why| !why.is_empty()) {
+        Some(why) => Ok(Verifiers::None(why.to_owned())),
+        None => Err(vec!["a card without a verifier says why: write `none (why nobody has to judge it)`".to_owned()]),
+    }
 }
 
 /// `Name <address>; Name <address>`, or `none`.

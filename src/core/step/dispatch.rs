@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::turn::{Turn, keep};
 use crate::core::budget::{Admission, Budget};
+use crate::core::honesty::FrozenFile;
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::{Brief, Placed};
 use crate::core::policy::Policy;
@@ -271,9 +272,15 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         }
         (None, None) => return,
     };
+    let contract = match contract(turn, stage, &brief, resume.as_ref()) {
+        None => return,
+        Some(Ok(contract)) => contract,
+        Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("contract-missing", why)),
+    };
     if admit(turn, &brief.worker_caps).is_none() {
         return;
     }
+    stage.contract = contract;
     if stage.attempt == 0 || !matches!(pending.next, NextRun::Again { .. }) {
         stage.attempt += 1;
     }
@@ -283,6 +290,7 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         stage.worker = brief.worker.identity.clone();
         stage.verifiers = brief.verifiers.iter().map(|placed| placed.identity.clone()).collect();
         stage.quorum = brief.card.verifiers.quorum();
+        stage.unverified = brief.card.verifiers.rationale().map(str::to_owned);
     }
     let flight = flight(turn, stage.next_run(Role::Worker, None), Some(&brief.worker), brief.worker_caps);
     let run = flight.run.clone();
@@ -291,6 +299,23 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         format!("{} ({}) on {} at {base_commit}", brief.worker.identity.name(), brief.worker.family, stage.base_branch);
     let work = Work { base_commit, started_at: turn.now };
     turn.moves(stage, Life::Working(Working { work, resume, flight }), Some(&run), "dispatched", detail);
+}
+
+/// The contract tests that an attempt has to leave alone, as they are at its base. None where nobody has looked yet.
+fn contract(
+    turn: &Turn,
+    stage: &Stage,
+    brief: &Brief,
+    resume: Option<&Resume>,
+) -> Option<Result<Vec<FrozenFile>, String>> {
+    if brief.card.contract_tests.is_empty() {
+        return Some(Ok(Vec::new()));
+    }
+    if resume.is_some() {
+        // It goes on from the base that they were frozen at.
+        return Some(Ok(stage.contract.clone()));
+    }
+    turn.seen.contracts.get(&stage.id).cloned()
 }
 
 fn same_family_reason(verifier: &Placed) -> Reason {

@@ -5,12 +5,14 @@
 //! `supervise` takes what runs in flight have come to, `landing` what came of landings, and `dispatch` then starts
 //! what may start.
 
+mod checks;
 mod dispatch;
 mod escalation;
 mod landing;
 mod refusal;
 mod supervise;
 mod turn;
+mod unverified;
 mod verifying;
 mod working;
 

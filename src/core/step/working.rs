@@ -1,10 +1,10 @@
 //! A stage whose worker runs: what its end comes to.
 
+use super::checks;
 use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, keep};
 use super::verifying;
-use crate::core::card::Scope;
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::handoff::{Handoff, HandoffStatus};
 use crate::core::ids::Role;
@@ -333,28 +333,7 @@ fn fault_of(turn: &Turn, stage: &Stage, working: &Working, captured: &Captured) 
         return Some((EndStatus::VerifierFailed, Reason::new("no-progress", detail), false));
     }
     let Some(Ok(brief)) = turn.seen.briefs.get(&stage.id) else { return None };
-    if !captured.embedded.is_empty() {
-        let detail = format!("it contains a repository or submodule of its own: {}", list(&captured.embedded));
-        return Some((EndStatus::Failed, Reason::new("embedded-repository", detail), true));
-    }
-    if captured.changed.is_empty() && !brief.card.may_change_nothing() {
-        let detail = "the candidate changes nothing, and the card does not say `Deliverables: none`";
-        return Some((EndStatus::Failed, Reason::new("empty-diff", detail), true));
-    }
-    let outside: Vec<String> = captured
-        .changed
-        .iter()
-        .filter_map(|path| match brief.card.covers(path) {
-            Scope::Allowed => None,
-            Scope::OutOfScope => Some(format!("{path} (the card says out of scope)")),
-            Scope::Outside => Some(path.clone()),
-        })
-        .collect();
-    if !outside.is_empty() {
-        let detail = format!("it changes what is neither a deliverable nor claimed: {}", list(&outside));
-        return Some((EndStatus::Failed, Reason::new("out-of-scope", detail), true));
-    }
-    None
+    checks::fault_of(brief, turn.policy, captured).map(|reason| (EndStatus::Failed, reason, true))
 }
 
 /// The first few of a list, in words.
