@@ -20,6 +20,7 @@ mod error;
 mod index;
 mod journal;
 mod land;
+mod lines;
 mod locate;
 mod merge;
 mod merged;
