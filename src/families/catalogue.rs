@@ -1,6 +1,6 @@
 //! The families of one repo: the built-in table with the manifest's `families:` laid over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtin::{Known, known};
 use super::invocation::{EnvSource, is_api_key};
@@ -57,6 +57,10 @@ impl Families {
         self.0.get(name)
     }
 
+    pub(super) fn specs_mut(&mut self) -> impl Iterator<Item = &mut FamilySpec> {
+        self.0.values_mut()
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &FamilySpec> {
         self.0.values()
@@ -85,6 +89,8 @@ impl TryFrom<Known> for FamilySpec {
             env: pairs(known.env).into_iter().map(|(name, value)| (name, EnvSource::Literal(value))).collect(),
             root_env: pairs(known.root_env).into_iter().collect(),
             models: BTreeMap::new(),
+            tiers: BTreeMap::new(),
+            tier_words: BTreeSet::new(),
             model_use: known.model_use,
             sandbox: Sandbox::WorkspaceWrite,
             stdin: known.stdin,
@@ -118,6 +124,8 @@ fn blank(name: &FamilyName, entry: &FamilyOverride, place: &str, faults: &mut Fa
         env: BTreeMap::new(),
         root_env: BTreeMap::new(),
         models: BTreeMap::new(),
+        tiers: BTreeMap::new(),
+        tier_words: BTreeSet::new(),
         model_use: ModelUse::Calls,
         sandbox: Sandbox::WorkspaceWrite,
         stdin: PromptInput::PromptFile,
@@ -151,6 +159,7 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
     if let Some(template) = command.and_then(|words| template(words, &format!("{place}/verifier_command"), faults)) {
         spec.verifier = template;
     }
+    version_command(spec, entry, place, faults);
     spec.decoder = entry.decoder.unwrap_or(spec.decoder);
     spec.auth = entry.auth.unwrap_or(spec.auth);
     spec.sandbox = entry.sandbox.unwrap_or(spec.sandbox);
@@ -185,6 +194,23 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
         }
     }
     spec.models.extend(entry.models.iter().flatten().map(|(handle, model)| (handle.clone(), model.clone())));
+}
+
+/// What prints the version: what the entry says; else the family's own question to the program that the entry runs in
+/// its place, where that has the same name; else nothing, because another program's version would be a lie.
+fn version_command(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: &mut Faults) {
+    let file_name = |program: &str| program.rsplit('/').next().unwrap_or_default().to_owned();
+    if let Some(command) = &entry.version_command {
+        if command.first().is_some_and(|program| program.trim().is_empty()) {
+            faults.add(None, format!("{place}/version_command/0"), "it is not the name of a program");
+        }
+        spec.version_command.clone_from(command);
+    } else if let Some(Word::Always(program)) = entry.command.as_ref().and_then(|words| words.first()) {
+        match spec.version_command.first_mut() {
+            Some(own) if file_name(own) == file_name(program) => own.clone_from(program),
+            _ => spec.version_command.clear(),
+        }
+    }
 }
 
 /// The modes and the keys must agree, because a key in the wrong mode takes the bill without a word.

@@ -1,12 +1,12 @@
 //! What one family is: data about an agent CLI.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::Decoder;
 use super::invocation::EnvSource;
 use super::template::Template;
 use crate::core::family::{AuthMode, DecoderKind, Sandbox};
-use crate::core::ids::{FamilyName, Identity};
+use crate::core::ids::{FamilyName, ModelName, TierName};
 
 /// What an agent is called for. Gates are not run by a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,6 +123,10 @@ pub struct FamilySpec {
     pub root_env: BTreeMap<String, String>,
     /// Model names by identity handle; a handle that is not here is itself the model's name.
     pub models: BTreeMap<String, String>,
+    /// The models that its tiers stand for.
+    pub tiers: BTreeMap<TierName, ModelName>,
+    /// The tiers of any family, by which a tier that this one lacks is told from a model's name.
+    pub tier_words: BTreeSet<TierName>,
     /// Whether it calls a model.
     pub model_use: ModelUse,
     /// Whether it confines its model's commands.
@@ -142,12 +146,6 @@ impl FamilySpec {
             AgentRole::Worker => &self.worker,
             AgentRole::Verifier => &self.verifier,
         }
-    }
-
-    /// The model that an identity stands for.
-    pub fn model_of<'a>(&'a self, identity: &'a Identity) -> &'a str {
-        let handle = identity.handle();
-        self.models.get(handle).map_or(handle, String::as_str)
     }
 
     /// A decoder for one run.

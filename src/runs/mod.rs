@@ -28,6 +28,7 @@ mod tail;
 mod teller;
 mod transcript;
 mod tree;
+mod version;
 mod watch;
 
 pub use dir::RunDir;
@@ -39,3 +40,4 @@ pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
 pub use supervise::supervise;
 pub use teller::{CommandEnd, detach, run_command, start_teller};
 pub use transcript::TranscriptPlace;
+pub use version::{LIMIT as VERSION_LIMIT, ask_version, locate};

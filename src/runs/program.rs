@@ -47,6 +47,11 @@ impl Environment {
         Ok(Self(variables))
     }
 
+    /// These variables and no others.
+    pub(super) fn of(variables: Vec<(OsString, OsString)>) -> Self {
+        Self(variables)
+    }
+
     /// The last value of a variable, which is the one that counts.
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
