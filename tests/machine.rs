@@ -57,6 +57,7 @@ fn brief(card: &Card) -> Brief {
     let placed = |identity: &autometta::core::ids::Identity, family: &str| Placed {
         identity: identity.clone(),
         family: family.parse().expect("family"),
+        model: None,
     };
     let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
     Brief {

@@ -99,6 +99,10 @@ fn run_text(stage: &Stage, record: &Record) -> String {
     let past = stage.history.iter().find(|past| past.run == record.run);
     let outcome = past.map_or_else(|| "in flight".to_owned(), |past| format!("{:?}", past.outcome).to_lowercase());
     let mut text = format!("\nrun {}: {outcome}\n", record.run);
+    if let Some((past, identity)) = past.and_then(|past| Some((past, past.identity.as_ref()?))) {
+        let model = past.model.as_ref().map_or_else(String::new, |model| format!(" ({model})"));
+        text.push_str(&format!("  by {identity}{model}\n"));
+    }
     if let Some(past) = past {
         let unknown = if past.usage_unknown { " (unknown, so charged at its reservation)" } else { "" };
         text.push_str(&format!("  {}, {} tokens, {}{unknown}\n", past.seconds, past.tokens, past.cost_usd));

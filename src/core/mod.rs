@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod budget;
 pub mod card;
+pub mod disagreement;
 pub mod exit;
 pub mod family;
 pub mod fault;
@@ -13,6 +14,7 @@ pub mod handoff;
 pub mod ids;
 pub mod inbox;
 pub mod manifest;
+pub mod models;
 pub mod notice;
 pub mod observation;
 pub mod operate;

@@ -85,7 +85,11 @@ pub fn of_card(
         let family = families
             .of(identity)
             .ok_or_else(|| format!("no family serves `{identity}`; name one under `families:` in .autometta.yaml"))?;
-        Ok((Placed { identity: identity.clone(), family: family.name.clone() }, family.model_use))
+        let model = match family.model_use {
+            ModelUse::Calls => Some(family.resolve(identity).map_err(|error| error.to_string())?),
+            ModelUse::Never => None,
+        };
+        Ok((Placed { identity: identity.clone(), family: family.name.clone(), model }, family.model_use))
     };
     let defaults = &manifest.defaults;
     let (worker, worker_use) = place(&card.worker)?;

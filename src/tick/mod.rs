@@ -16,10 +16,12 @@ mod perform;
 mod plan;
 mod prompt;
 mod publish;
+mod returned;
 mod script;
 mod site;
 pub mod snapshot;
 pub mod tell;
+mod versions;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

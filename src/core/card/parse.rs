@@ -9,7 +9,7 @@ use super::markdown::{self, Code, Document, Element, Item, Marker, Section};
 use super::name;
 use super::path::RelativePath;
 use super::value::{self, Reasons};
-use super::{Budget, Card, Deliverable, Limits, MAX_BYTES, Parsed, Verifiers};
+use super::{Budget, Card, Deliverable, Limits, MAX_BYTES, Parsed, Stance, Verifiers};
 
 /// The languages a fenced block may name and still be shell text.
 const SHELL: [&str; 4] = ["", "sh", "shell", "bash"];
@@ -58,7 +58,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
 
     let Reader { mut faults, warnings, .. } = reader;
     match (worker, verifiers) {
-        (Some(worker), Some(verifiers)) if faults.is_empty() => {
+        (Some(worker), Some((verifiers, adversarial_seats))) if faults.is_empty() => {
             let deliverables = deliverables.into_iter().map(|(_, one)| one).collect();
             let out_of_scope = out_of_scope.into_iter().map(|(_, path)| path).collect();
             let card = Card {
@@ -66,6 +66,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 title,
                 worker,
                 verifiers,
+                adversarial_seats,
                 escalation,
                 depends_on,
                 path_claims,
@@ -242,9 +243,14 @@ impl<'d, 't> Reader<'d, 't> {
         self.value(fields, key, read)
     }
 
-    fn verifiers(&mut self, fields: &Fields) -> Option<Verifiers> {
-        let one = self.value(fields, name::VERIFIER, value::identity).map(Verifiers::One);
-        let panel = self.value(fields, name::PANEL, value::panel).map(Verifiers::Panel);
+    /// Who judges, and which seats are adversarial.
+    fn verifiers(&mut self, fields: &Fields) -> Option<(Verifiers, Vec<u32>)> {
+        let one = self.value(fields, name::VERIFIER, value::seat).map(|(identity, stance)| {
+            let adversarial = (stance == Stance::Adversarial).then_some(1).into_iter().collect();
+            (Verifiers::One(identity), adversarial)
+        });
+        let panel = self.value(fields, name::PANEL, value::panel);
+        let panel = panel.map(|(panel, adversarial)| (Verifiers::Panel(panel), adversarial));
         match (fields.get(name::VERIFIER), fields.get(name::PANEL), self.metadata_line()) {
             (Some(_), Some(second), _) => {
                 let message = "the card has a `Verifier`, too; keep one of the two";
