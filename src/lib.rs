@@ -1,13 +1,15 @@
 //! Autometta turns a queue of stage cards into verified commits, one cron tick at a time.
 //!
 //! Layers, each of which may use only what stands to its right:
-//! `cli` → `tick` → { `files`, `runs`, `families`, `git`, `timers` } → `core`.
+//! `cli` → `tick` → { `files`, `runs`, `families`, `git`, `report`, `timers` } → `core`.
 
 pub mod cli;
 pub mod core;
 pub mod families;
 pub mod files;
 pub mod git;
+pub mod report;
 pub mod runs;
 pub mod tick;
 pub mod timers;
+pub mod viewer;

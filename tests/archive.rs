@@ -1,11 +1,10 @@
 //! Stages that are done with leave `state.yaml`, and come back where a command is about them.
 
-#[path = "support/night.rs"]
-mod night;
+mod support;
 
 use std::fs;
 
-use night::{HAND_IN, Night, SAY_PASS};
+use support::night::{HAND_IN, Night, SAY_PASS};
 
 /// A night that keeps two finished stages, with a worker whose change depends on its stage.
 fn night(more: &str) -> Night {

@@ -1,12 +1,11 @@
 //! What waits for a person, what they say to it, and how they are told: over the real binary.
 
-#[path = "support/night.rs"]
-mod night;
+mod support;
 
 use std::fs;
 
-use night::{HAND_IN, Night, SAY_PASS};
 use serde_json::Value;
+use support::night::{HAND_IN, Night, SAY_PASS};
 
 const ASK: &str = r#"printf '{"stage_id":"%s","status":"blocked","deliverables":[],"notes":"n","question":"Which one?\\nThe first?"}' "$1" >.autometta/outbox/handoff.json"#;
 const FAIL: &str = r#"printf '{"stage_id":"%s","status":"fail","deliverables":[],"notes":"I could not"}' "$1" >.autometta/outbox/handoff.json"#;

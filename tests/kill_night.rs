@@ -307,7 +307,6 @@ fn stages(night: &Night) -> Vec<Value> {
     let folder = night.repo.join("state/archive");
     let mut all: Vec<Value> = names(&folder)
         .iter()
-        .filter(|name| name.ends_with(".yaml"))
         .map(|name| serde_saphyr::from_str(&fs::read_to_string(folder.join(name)).expect("stage")).expect("stage"))
         .filter(|stage: &Value| current.iter().all(|known| known["id"] != stage["id"]))
         .collect();

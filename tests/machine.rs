@@ -348,7 +348,7 @@ fn night(seed: u64) -> usize {
     let one = "- **Verifier:** V <v@local>";
     let panel = "- **Verifier panel:** 2 of V <v@local>; X <x@local>; Y <y@local>";
     let cards = [card("01-a", "", one), card("02-b", "- **Depends on:** 01-a", panel), card("03-c", "", panel)];
-    let landing = if seed % 2 == 0 { LandingMode::Auto } else { LandingMode::Ask };
+    let landing = if seed.is_multiple_of(2) { LandingMode::Auto } else { LandingMode::Ask };
     let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), ..Policy::default() };
     let mut world = World {
         dice: Dice(seed),

@@ -7,19 +7,25 @@
 use std::fs;
 use std::path::Path;
 
+use autometta::cli::AttachPlan;
+use autometta::cli::{Fleet, RepoStatus, Story};
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
 use autometta::core::handoff::Handoff;
 use autometta::core::manifest::Manifest;
 use autometta::core::models::ModelTable;
+use autometta::core::night::Night;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
 use autometta::core::timer::TimerRecord;
 use autometta::core::verdict::Verdict;
 use autometta::files::ledger::Line;
+use autometta::tick::doctor::Report;
 use autometta::tick::heartbeat::Heartbeat;
+use autometta::tick::register::Watched;
+use autometta::tick::restore::Restoration;
 use autometta::timers::{Plan as TimerPlan, status::Status as TimerStatus};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
@@ -31,6 +37,7 @@ fn of<T: JsonSchema>() -> Value {
 /// Every document that another tool may read, with its schema.
 fn all() -> Vec<(&'static str, Value)> {
     vec![
+        ("attach", of::<AttachPlan>()),
         ("state", of::<StateDoc>()),
         ("budget", of::<Budget>()),
         ("card", of::<Card>()),
@@ -47,6 +54,13 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("status", of::<RepoStatus>()),
+        ("fleet", of::<Fleet>()),
+        ("show", of::<Story>()),
+        ("doctor", of::<Report>()),
+        ("restore", of::<Restoration>()),
+        ("watch", of::<Watched>()),
+        ("report", of::<Night>()),
         ("timer", of::<TimerRecord>()),
         ("timer-plan", of::<TimerPlan>()),
         ("timer-status", of::<TimerStatus>()),

@@ -237,7 +237,6 @@ fn launchd_gets_an_agent_and_exactly_these_calls() {
     let list = plist::Value::from_file(&path).expect("a property list").into_dictionary().expect("a dictionary");
     let text = |key: &str| list.get(key).and_then(plist::Value::as_string).unwrap_or_default().to_owned();
     assert_eq!(text("Label"), "local.autometta.timer");
-    assert_eq!(text("ProcessType"), "Background");
     assert_eq!(text("StandardErrorPath"), night.base().join("user/.autometta/log/timer.err").display().to_string());
     assert_eq!(list.get("StartInterval").and_then(plist::Value::as_signed_integer), Some(90));
     for key in ["RunAtLoad", "AbandonProcessGroup"] {

@@ -268,7 +268,7 @@ fn tiers_resolve_to_the_models_of_today_and_these_are_attributed() {
     assert!(message.contains("Autometta-Worker: Stub (top) <stub-top@local> (stub-9)"), "{message}");
     assert!(message.contains("Autometta-Verifier: Judge <judge-top@local> (judge-7)"), "{message}");
     let show = night.ok(&["show", "01-work"]);
-    assert!(show.contains("by Stub (top) <stub-top@local> (stub-9)") && show.contains("(judge-7)"), "{show}");
+    assert!(show.contains("Stub (top) <stub-top@local> (stub, stub-9)") && show.contains("(judge, judge-7)"), "{show}");
     assert_eq!(published(&night, "01-work")["model"], "judge-7");
 }
 

@@ -5,18 +5,29 @@
 #![expect(clippy::disallowed_macros, reason = "this is the layer that prints")]
 
 mod args;
+mod attach;
 mod cards;
+mod completions;
 mod demo;
+mod doctor;
 mod inbox;
 mod log;
 mod logging;
+mod man;
 mod ops;
 mod output;
+mod register;
+mod report;
 mod run;
 mod show;
 mod status;
+mod terminal;
 mod ticks;
 mod timer;
+mod watch;
+
+pub use show::Story;
+pub use status::{Fleet, RepoStatus};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +41,8 @@ use crate::tick::{FailureKind, Site, TickError, meter_for};
 use crate::timers::TimerError;
 
 use args::{Cli, Command};
+
+pub use attach::AttachPlan;
 
 /// Done, or nothing to do.
 const DONE: u8 = 0;
@@ -101,6 +114,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),
         Command::Log(args) => log::log(&at, &args),
+        Command::Report(args) => report::report(&at, &args),
         Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),
@@ -110,8 +124,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Reject(args) => inbox::reject(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
+        Command::Attach(args) => attach::attach(&at, &args),
+        Command::Doctor(args) => doctor::doctor(&at, &args),
+        Command::Register(args) => register::register(&at, &args),
+        Command::Watch(args) => watch::watch(&at, &args),
+        Command::Probe(args) => doctor::probe(&args),
+        Command::Await(args) => Ok(register::await_process(&args)),
         Command::Timer(args) => timer::timer(&at, &args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     }
 }
 

@@ -178,15 +178,19 @@ impl fmt::Display for Role {
     }
 }
 
+/// The word that stands for the attempt of a run that was started by hand.
+const MANUAL: &str = "manual";
+
 /// The id of one dispatched process: `<stage>.<attempt>.<role>[-<seat>][.r<retry>]`.
 ///
-/// It names a directory under `state/runs/` and is never used twice.
+/// It names a directory under `state/runs/` and is never used twice. A run that a person started by hand has the word
+/// `manual` for its attempt: attempts count from 1, so no run of the machine can ever have its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId {
     /// The stage that the run belongs to.
     pub stage: StageId,
-    /// The attempt, counted from 1.
+    /// The attempt, counted from 1; 0 for a run that was started by hand.
     pub attempt: u32,
     /// What the run does.
     pub role: Role,
@@ -196,9 +200,25 @@ pub struct RunId {
     pub retry: u32,
 }
 
+impl RunId {
+    /// The id of a run that a person starts by hand; `number` tells such runs of one stage and role apart, from 0.
+    pub fn manual(stage: StageId, role: Role, number: u32) -> Self {
+        Self { stage, attempt: 0, role, seat: None, retry: number }
+    }
+
+    /// Whether a person started it: it is none of the machine's, and never stands in the state.
+    pub fn is_manual(&self) -> bool {
+        self.attempt == 0
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{}.{}", self.stage, self.attempt, self.role)?;
+        if self.is_manual() {
+            write!(out, "{}.{MANUAL}.{}", self.stage, self.role)?;
+        } else {
+            write!(out, "{}.{}.{}", self.stage, self.attempt, self.role)?;
+        }
         if let Some(seat) = self.seat {
             write!(out, "-{seat}")?;
         }
@@ -244,7 +264,8 @@ impl FromStr for RunId {
             "verifier" => Role::Verifier,
             _ => return Err(bad()),
         };
-        Ok(Self { stage: stage.parse().map_err(|_| bad())?, attempt: number(attempt)?, role, seat, retry })
+        let attempt = if attempt == MANUAL { 0 } else { number(attempt)? };
+        Ok(Self { stage: stage.parse().map_err(|_| bad())?, attempt, role, seat, retry })
     }
 }
 
@@ -270,8 +291,8 @@ impl JsonSchema for RunId {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "<stage>.<attempt>.<role>[-<seat>][.r<retry>]",
-            "pattern": r"^[0-9]{2,}[a-z]*-[a-z0-9-]+\.[1-9][0-9]*\.(worker|gate|verifier)(-[1-9][0-9]*)?(\.r[1-9][0-9]*)?$"
+            "description": "<stage>.<attempt>.<role>[-<seat>][.r<retry>]; `manual` for the attempt of a run started by hand",
+            "pattern": r"^[0-9]{2,}[a-z]*-[a-z0-9-]+\.([1-9][0-9]*|manual)\.(worker|gate|verifier)(-[1-9][0-9]*)?(\.r[1-9][0-9]*)?$"
         })
     }
 }
@@ -377,7 +398,14 @@ mod tests {
 
     #[test]
     fn run_ids_survive_a_round_trip_and_nothing_else_parses() {
-        for good in ["01-a.1.worker", "01-a.12.verifier-3", "01-a.1.gate.r2", "00b-x.2.verifier-1.r9"] {
+        for good in [
+            "01-a.1.worker",
+            "01-a.manual.worker",
+            "01-a.manual.gate.r3",
+            "01-a.12.verifier-3",
+            "01-a.1.gate.r2",
+            "00b-x.2.verifier-1.r9",
+        ] {
             assert_eq!(good.parse::<RunId>().expect(good).to_string(), good);
         }
         for bad in [

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod inbox;
 pub mod manifest;
 pub mod models;
+pub mod night;
 pub mod notice;
 pub mod observation;
 pub mod operate;

@@ -80,6 +80,10 @@ pub struct RunOrder {
     pub pulse: Vec<String>,
     /// The repo that the run belongs to.
     pub repo: PathBuf,
+    /// For a run that was started by hand: the process that it stands for, where a person had started that already and
+    /// the program only waits for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<ProcessStamp>,
     /// When the tick ordered the run.
     pub created_at: DateTime<Utc>,
 }
@@ -305,7 +309,7 @@ pub struct RegistryEntry {
     pub stage: StageId,
     /// What it does.
     pub role: Role,
-    /// The attempt, counted from 1.
+    /// The attempt, counted from 1; 0 for a run that was started by hand.
     pub attempt: u32,
     /// The seat of a panel.
     pub seat: Option<u32>,
@@ -317,6 +321,9 @@ pub struct RegistryEntry {
     pub model: Option<String>,
     /// The supervisor's pid, for `ps`; it proves nothing.
     pub pid: i32,
+    /// The process that it stands for, where a person had started that before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<ProcessStamp>,
     /// When the run started.
     pub started_at: DateTime<Utc>,
     /// When its wall-clock cap ends it at the latest, unless the machine sleeps.
@@ -354,6 +361,7 @@ impl RegistryEntry {
             identity: order.identity.clone(),
             model: order.model.clone(),
             pid: started.supervisor.pid,
+            watched: order.watched.clone(),
             started_at: started.started_at,
             expected_end,
             caps: order.caps,

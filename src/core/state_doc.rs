@@ -385,7 +385,7 @@ impl StageDoc {
 
     fn into_stage(self, place: &str, faults: &mut Faults) -> Option<Stage> {
         for run in &self.runs {
-            if run.run.stage != self.id || run.run.attempt != self.attempt {
+            if run.run.stage != self.id || run.run.attempt != self.attempt || run.run.is_manual() {
                 faults.add(None, format!("{place}/runs"), format!("`{}` is not a run of this attempt", run.run));
             }
         }

@@ -36,6 +36,8 @@ pub(super) struct Known {
     pub stdin: PromptInput,
     pub version_command: &'static [&'static str],
     pub tested_versions: &'static [&'static str],
+    pub login_command: &'static [&'static str],
+    pub sandbox_command: &'static [&'static str],
 }
 
 /// Writes a command: a text is a word that is always there, a bracketed list a group that may vanish.
@@ -106,6 +108,9 @@ fn claude() -> Known {
         stdin: PromptInput::PromptFile,
         version_command: &["claude", "--version"],
         tested_versions: &["2.1.197", "2.1.329"],
+        // Exits 1 and says `"loggedIn": false` where nobody is; asks no server.
+        login_command: &["claude", "auth", "status"],
+        sandbox_command: &[],
     }
 }
 
@@ -168,6 +173,10 @@ fn codex() -> Known {
         stdin: PromptInput::PromptFile,
         version_command: &["codex", "--version"],
         tested_versions: &["0.169.0"],
+        // Exits 1 where nobody is; asks no server.
+        login_command: &["codex", "login", "status"],
+        // Runs one command the way its model's commands are run.
+        sandbox_command: &["codex", "sandbox", "--", "true"],
     }
 }
 
@@ -192,6 +201,8 @@ fn gemini() -> Known {
         stdin: PromptInput::PromptFile,
         version_command: &["gemini", "--version"],
         tested_versions: &["0.61.0"],
+        login_command: &[],
+        sandbox_command: &[],
     }
 }
 
@@ -214,5 +225,7 @@ fn shell(name: &'static str, identities: &'static [&'static str]) -> Known {
         stdin: PromptInput::Nothing,
         version_command: &[],
         tested_versions: &[],
+        login_command: &[],
+        sandbox_command: &[],
     }
 }

@@ -96,6 +96,8 @@ impl TryFrom<Known> for FamilySpec {
             stdin: known.stdin,
             version_command: texts(known.version_command),
             tested_versions: texts(known.tested_versions),
+            login_command: texts(known.login_command),
+            sandbox_command: texts(known.sandbox_command),
         })
     }
 }
@@ -131,6 +133,8 @@ fn blank(name: &FamilyName, entry: &FamilyOverride, place: &str, faults: &mut Fa
         stdin: PromptInput::PromptFile,
         version_command: Vec::new(),
         tested_versions: Vec::new(),
+        login_command: Vec::new(),
+        sandbox_command: Vec::new(),
     })
 }
 
@@ -159,7 +163,12 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
     if let Some(template) = command.and_then(|words| template(words, &format!("{place}/verifier_command"), faults)) {
         spec.verifier = template;
     }
-    version_command(spec, entry, place, faults);
+    if let Some(command) = &entry.version_command {
+        if command.first().is_none_or(|program| program.trim().is_empty()) {
+            faults.add(None, format!("{place}/version_command"), "it names no program");
+        }
+        spec.version_command.clone_from(command);
+    }
     spec.decoder = entry.decoder.unwrap_or(spec.decoder);
     spec.auth = entry.auth.unwrap_or(spec.auth);
     spec.sandbox = entry.sandbox.unwrap_or(spec.sandbox);
@@ -194,23 +203,6 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
         }
     }
     spec.models.extend(entry.models.iter().flatten().map(|(handle, model)| (handle.clone(), model.clone())));
-}
-
-/// What prints the version: what the entry says; else the family's own question to the program that the entry runs in
-/// its place, where that has the same name; else nothing, because another program's version would be a lie.
-fn version_command(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: &mut Faults) {
-    let file_name = |program: &str| program.rsplit('/').next().unwrap_or_default().to_owned();
-    if let Some(command) = &entry.version_command {
-        if command.first().is_some_and(|program| program.trim().is_empty()) {
-            faults.add(None, format!("{place}/version_command/0"), "it is not the name of a program");
-        }
-        spec.version_command.clone_from(command);
-    } else if let Some(Word::Always(program)) = entry.command.as_ref().and_then(|words| words.first()) {
-        match spec.version_command.first_mut() {
-            Some(own) if file_name(own) == file_name(program) => own.clone_from(program),
-            _ => spec.version_command.clear(),
-        }
-    }
 }
 
 /// The modes and the keys must agree, because a key in the wrong mode takes the bill without a word.

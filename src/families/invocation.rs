@@ -192,7 +192,8 @@ impl FamilySpec {
         values
     }
 
-    fn environment(&self, user: LaunchUser) -> Vec<EnvEntry> {
+    /// The whole environment of its agents, by name; values of the parent and of secrets are left for later.
+    pub fn environment(&self, user: LaunchUser) -> Vec<EnvEntry> {
         let mut env: BTreeMap<&str, EnvSource> = BTreeMap::new();
         let from_subscription = match self.auth {
             AuthMode::Subscription => self.subscription_env.as_slice(),

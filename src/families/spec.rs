@@ -137,6 +137,10 @@ pub struct FamilySpec {
     pub version_command: Vec<String>,
     /// The versions that its adapter was tested with, oldest first.
     pub tested_versions: Vec<String>,
+    /// The command that ends with 0 where somebody is logged in, without asking a server; empty where there is none.
+    pub login_command: Vec<String>,
+    /// The command that ends with 0 where its sandbox works on this machine; empty where there is none.
+    pub sandbox_command: Vec<String>,
 }
 
 impl FamilySpec {
@@ -146,6 +150,24 @@ impl FamilySpec {
             AgentRole::Worker => &self.worker,
             AgentRole::Verifier => &self.verifier,
         }
+    }
+
+    /// The program that works for it, where its name does not depend on the run.
+    pub fn program(&self) -> Option<&str> {
+        self.worker.program()
+    }
+
+    /// One of its own questions about itself (`version_command`, `login_command`, `sandbox_command`), asked of the
+    /// program that the manifest names; none where that is another program, which may understand it differently.
+    /// A question that names its program by a path is asked as it stands.
+    pub fn question(&self, command: &[String]) -> Option<Vec<String>> {
+        let (first, rest) = command.split_first()?;
+        if first.contains('/') {
+            return Some(command.to_vec());
+        }
+        let program = self.program()?;
+        let name = program.rsplit('/').next().unwrap_or(program);
+        (name == first).then(|| std::iter::once(program.to_owned()).chain(rest.iter().cloned()).collect())
     }
 
     /// A decoder for one run.

@@ -127,6 +127,17 @@ impl Template {
         words.iter().map(parse_entry).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The program, where no placeholder is a part of its name.
+    pub fn program(&self) -> Option<&str> {
+        match self.0.first() {
+            Some(Entry::Always(pieces)) => match pieces.as_slice() {
+                [Piece::Text(program)] => Some(program),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The argument list for these values.
     pub fn fill(&self, values: &Values) -> Result<Vec<String>, MissingValue> {
         let mut argv = Vec::new();

@@ -165,6 +165,66 @@ pub fn since(path: &Path, head: &Head) -> Result<Vec<Line>, LedgerError> {
     Ok(lines)
 }
 
+/// A ledger that was torn off: where its whole lines end, and what stands behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tear {
+    /// The last whole line.
+    pub head: Head,
+    /// The bytes behind it, which are no line.
+    pub rest: Vec<u8>,
+}
+
+/// Finds the tear at the end of a ledger that has no usable last line; none where there is nothing to mend.
+pub fn tear(path: &Path) -> Result<Option<Tear>, LedgerError> {
+    match head(path) {
+        Ok(_) => return Ok(None),
+        Err(error @ LedgerError::Io { .. }) => return Err(error),
+        Err(LedgerError::Broken { .. }) => {}
+    }
+    let bytes = std::fs::read(path).map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
+    let mut end = bytes.len();
+    while let Some(newline) = bytes[..end].iter().rposition(|byte| *byte == b'\n') {
+        let start = bytes[..newline].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
+        let body = &bytes[start..newline];
+        if let Ok(line) = serde_json::from_slice::<Line>(body) {
+            let head = Head { seq: line.seq, sha256: sha256_hex(body), length: newline as u64 + 1 };
+            return Ok(Some(Tear { head, rest: bytes[newline + 1..].to_vec() }));
+        }
+        end = newline;
+    }
+    Ok(Some(Tear { head: Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 }, rest: bytes }))
+}
+
+/// The lines of a copy that follow on a head: as text, whole lines, each with the hash of the one before. Empty where
+/// the copy does not reach that far, or tells another story.
+pub fn following(copy: &[u8], head: &Head) -> Vec<u8> {
+    let mut expected = (head.seq + 1, head.sha256.clone());
+    let mut text = Vec::new();
+    for body in copy.split(|byte| *byte == b'\n').filter(|body| !body.is_empty()) {
+        let Ok(line) = serde_json::from_slice::<Line>(body) else { break };
+        if line.seq < expected.0 {
+            continue;
+        }
+        if (line.seq, &line.prev) != (expected.0, &expected.1) {
+            break;
+        }
+        expected = (line.seq + 1, sha256_hex(body));
+        text.extend_from_slice(body);
+        text.push(b'\n');
+    }
+    text
+}
+
+/// Every line that can be read of a ledger that may be damaged, from a number on.
+pub fn readable_after(path: &Path, seq: u64) -> Result<Vec<Line>, LedgerError> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(|source| LedgerError::Io { path: path.to_owned(), source })?,
+    };
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|body| serde_json::from_slice::<Line>(body).ok());
+    Ok(lines.filter(|line| line.seq > seq).collect())
+}
+
 /// Walks the whole ledger and sees to it that it still holds the line that it ended with once. The chain of hashes
 /// alone cannot tell that lines are missing at the end, or that everything from some line on was written anew.
 pub fn verify(path: &Path, sealed: Option<&Head>) -> Result<Head, LedgerError> {
@@ -214,5 +274,58 @@ pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError
         }
         head = Head { seq, sha256: sha256_hex(body), length: head.length + read as u64 };
         each(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(count: usize) -> String {
+        let head = Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 };
+        let note = |detail: usize| Note {
+            stage: None,
+            run: None,
+            event: "tested".to_owned(),
+            from: None,
+            to: None,
+            detail: detail.to_string(),
+        };
+        let notes: Vec<Note> = (0..count).map(note).collect();
+        lines(&head, &notes, DateTime::UNIX_EPOCH, 1, Tokens(0), MicroUsd(0)).expect("lines")
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test tears ledgers")]
+    fn a_tear_is_what_stands_behind_the_last_whole_line() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("ledger.jsonl");
+        let whole = ledger(3);
+        let last = whole[..whole.len() - 1].rfind('\n').expect("line") + 1;
+        for (what, text, expected) in [
+            ("whole", whole.clone(), None),
+            ("cut in its last line", whole[..whole.len() - 9].to_owned(), Some((2, last))),
+            ("without its last newline", whole[..whole.len() - 1].to_owned(), Some((2, last))),
+            ("half a line more", format!("{whole}{{\"seq\""), Some((3, whole.len()))),
+            ("zeros of a power cut", format!("{whole}\0\0\0\n"), Some((3, whole.len()))),
+            ("nothing but garbage", "garbage\n".to_owned(), Some((0, 0))),
+        ] {
+            std::fs::write(&path, &text).expect("ledger");
+            let tear = tear(&path).expect(what);
+            let found = tear.as_ref().map(|tear| (tear.head.seq, usize::try_from(tear.head.length).expect("length")));
+            assert_eq!(found, expected, "{what}");
+            if let Some(tear) = tear {
+                let (_, start) = expected.expect("torn");
+                assert_eq!(tear.rest, text.as_bytes()[start..], "{what}");
+                // A copy of the whole ledger gives back exactly what is missing.
+                assert_eq!(
+                    following(whole.as_bytes(), &tear.head),
+                    whole.as_bytes()[start.min(whole.len())..],
+                    "{what}"
+                );
+            }
+        }
+        let foreign = Head { seq: 2, sha256: GENESIS.to_owned(), length: 0 };
+        assert!(following(whole.as_bytes(), &foreign).is_empty(), "another story");
     }
 }

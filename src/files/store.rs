@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::atomic::{self, Durability, WriteError};
 use super::document::{self, DocumentError};
 use super::layout::Layout;
-use super::ledger::{self, Head, LedgerError};
+use super::ledger::{self, Head, LedgerError, Tear};
 use super::lock::{Lock, LockError};
 use crate::core::budget::{Budget, Halt, HaltReason};
 use crate::core::fault::Faults;
@@ -288,6 +288,28 @@ impl Store {
         Ok(())
     }
 
+    /// Cuts off what stands behind the ledger's last whole line, keeps it beside the ledger, and puts `lines` in its
+    /// place. Gives the name under which the torn part is kept.
+    pub fn mend_ledger(&self, tear: &Tear, lines: &[u8], now: DateTime<Utc>) -> Result<Option<PathBuf>, StoreError> {
+        let path = self.layout.ledger();
+        let kept = if tear.rest.is_empty() {
+            None
+        } else {
+            let mut name = path.clone().into_os_string();
+            name.push(format!(".torn-{}", now.format("%Y%m%dT%H%M%S%3fZ")));
+            let name = PathBuf::from(name);
+            atomic::write(&name, &tear.rest, Durability::Durable)?;
+            let io = |source| StoreError::Ledger(LedgerError::Io { path: path.clone(), source });
+            let file = OpenOptions::new().write(true).open(&path).map_err(io)?;
+            file.set_len(tear.head.length).and_then(|()| file.sync_data()).map_err(io)?;
+            Some(name)
+        };
+        if !lines.is_empty() {
+            extend_ledger(&path, tear.head.length, lines)?;
+        }
+        Ok(kept)
+    }
+
     fn archived(&self, stage: &Stage) -> Result<Archived, StoreError> {
         let text = document::to_yaml(&StageDoc::from(stage))
             .map_err(|error| StoreError::Encode { path: self.layout.archived(&stage.id), why: error.to_string() })?;
@@ -333,6 +355,19 @@ fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
             )),
         },
     }
+}
+
+/// Reads `state.yaml` by itself, whatever the budget and a transaction under way say.
+pub fn read_state(layout: &Layout) -> Result<State, StoreError> {
+    let path = layout.state_yaml();
+    let gone = || Faults::one(None, "", "it is gone");
+    let bytes = read_own(&path)?.ok_or_else(|| StoreError::Corrupt { path: path.clone(), faults: gone() })?;
+    decode_state(&path, &bytes)
+}
+
+/// Reads `budget.json` by itself.
+pub fn read_budget(layout: &Layout) -> Result<Budget, StoreError> {
+    load_budget(layout, None)
 }
 
 /// Reads one of the files that hold what is known; none where it does not exist. Something that is no file of ours,

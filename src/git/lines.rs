@@ -23,7 +23,7 @@ impl Objects {
         if paths.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let asked: String = paths.iter().map(|path| format!("{tree}:{path}\n")).collect();
+        let asked = paths.iter().map(|path| format!("{tree}:{path}\n")).collect::<Vec<_>>().concat();
         let mut call = self.call()?;
         call.args(["cat-file", "--batch-check=%(objecttype) %(objectname) %(objectsize)"]).input(asked.into_bytes());
         let said = call.run()?.stdout;
@@ -45,7 +45,7 @@ impl Objects {
         if files.is_empty() {
             return Ok(Vec::new());
         }
-        let asked: String = files.iter().map(|(_, id)| format!("{id}\n")).collect();
+        let asked = files.iter().map(|(_, id)| format!("{id}\n")).collect::<Vec<_>>().concat();
         let mut call = self.call()?;
         call.args(["cat-file", "--batch=%(objectsize)"]).input(asked.into_bytes());
         let said = call.run()?.stdout;
@@ -85,9 +85,9 @@ fn next_object(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Lines as editors count them: a last one without a line feed is one, too.
 fn lines(content: &[u8]) -> u64 {
-    let feeds = content.iter().filter(|byte| **byte == b'\n').count();
-    let open = content.last().is_some_and(|byte| *byte != b'\n');
-    u64::try_from(feeds + usize::from(open)).unwrap_or(u64::MAX)
+    let pieces = content.split(|byte| *byte == b'\n').count();
+    let ends_there = content.last().is_none_or(|byte| *byte == b'\n');
+    u64::try_from(pieces - usize::from(ends_there)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

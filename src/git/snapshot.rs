@@ -74,6 +74,35 @@ impl Repo {
         Err(GitError::RefContended { name: name.to_string() })
     }
 
+    /// The snapshots of a ref, newest first, at most `most`: by its reflog and by its history, so that one that is
+    /// damaged or was lost does not hide the ones before it.
+    pub fn snapshots(&self, name: &RefName, most: usize) -> Result<Vec<CommitId>, GitError> {
+        let mut found: Vec<CommitId> = Vec::new();
+        let mut add = |id: CommitId| {
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        };
+        // A ref that cannot be read has a reflog all the same.
+        let tip = self.ref_tip(name).ok().flatten();
+        tip.iter().cloned().for_each(&mut add);
+        let log = disk::read(&self.location().common_dir.join("logs").join(name.as_str()))?.unwrap_or_default();
+        for line in String::from_utf8_lossy(&log).lines().rev() {
+            if let Some(id) = line.split(' ').nth(1).and_then(|id| id.parse().ok()) {
+                add(id);
+            }
+        }
+        if let Some(tip) = &tip {
+            let mut call = self.call()?;
+            call.args(["rev-list", "--first-parent", &format!("--max-count={most}"), tip.as_str()]);
+            if let Ok(said) = call.run() {
+                String::from_utf8_lossy(&said.stdout).lines().filter_map(|id| id.parse().ok()).for_each(&mut add);
+            }
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
     /// A file of the newest snapshot; none where there is no snapshot or it has no such file.
     pub fn read_snapshot(&self, name: &RefName, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         match self.ref_tip(name)? {

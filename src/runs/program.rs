@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs/ starts agents and passes on allow-listed variables")]
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -47,9 +48,9 @@ impl Environment {
         Ok(Self(variables))
     }
 
-    /// These variables and no others.
-    pub(super) fn of(variables: Vec<(OsString, OsString)>) -> Self {
-        Self(variables)
+    /// Of these variables and no others, for programs that are no run's.
+    pub(super) fn of(variables: &BTreeMap<String, String>) -> Self {
+        Self(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
     /// The last value of a variable, which is the one that counts.

@@ -45,7 +45,7 @@ pub enum TickError {
     },
     /// One of our own files was damaged, and nothing proves what it held. Said in the log where it was found first.
     #[error(
-        "{source}; nothing is decided before a person has looked: what was known last is on {reference} (`git show {reference}:state.yaml`, budget.json and ledger.jsonl likewise); put right what is wrong, then run `autometta resume`"
+        "{source}; nothing is decided before a person has looked: what was known last is on {reference} (`git show {reference}:state.yaml`, budget.json and ledger.jsonl likewise), and `autometta doctor --restore` brings it back; or put right what is wrong by hand, then run `autometta resume`"
     )]
     Damaged {
         /// The damage.

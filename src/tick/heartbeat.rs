@@ -10,6 +10,7 @@ use crate::core::quantity::Seconds;
 use crate::core::state::State;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
+use crate::files::layout::Layout;
 
 use super::error::TickError;
 use super::site::Site;
@@ -48,7 +49,12 @@ pub struct Agent {
 
 /// The last heartbeat; none where there is none that can be read.
 pub fn read(site: &Site) -> Option<Heartbeat> {
-    let bytes = document::read(&site.layout.heartbeat()).ok()??;
+    of(&site.layout)
+}
+
+/// The same, by where the state stands.
+pub fn of(layout: &Layout) -> Option<Heartbeat> {
+    let bytes = document::read(&layout.heartbeat()).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
 

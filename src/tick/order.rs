@@ -126,6 +126,7 @@ fn for_gates(site: &Site, job: &Job<'_>, brief: &Brief, now: DateTime<Utc>) -> R
         reserved: job.flight.reserved,
         pulse: pulse(site),
         repo: site.root.clone(),
+        watched: None,
         created_at: now,
     }
 }

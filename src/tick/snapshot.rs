@@ -21,9 +21,9 @@ const LEDGER_PART: u64 = 256 * 1024;
 
 /// What a snapshot is a snapshot of.
 #[derive(Debug, Serialize, Deserialize)]
-struct Seal {
+pub struct Seal {
     /// The ledger's last line and its hash: a state is as new as the ledger that led to it.
-    ledger: Head,
+    pub ledger: Head,
 }
 
 /// Writes a snapshot after a transition. Nothing is written where only counters or clocks changed, because then there

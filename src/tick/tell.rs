@@ -19,9 +19,9 @@ use crate::files::document;
 use crate::files::home::Home;
 use crate::runs::{self, CommandEnd};
 
-use super::clock;
 use super::error::TickError;
 use super::site::Site;
+use super::{clock, night};
 
 /// How long the operator's command may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -139,8 +139,9 @@ pub fn tell(path: &Path, home: &Home, exe: &Path) -> Result<(), TickError> {
     Ok(())
 }
 
-fn write_report(_repo: &Path, _home: &Home, _exe: &Path) -> Result<(), TickError> {
-    Ok(())
+/// Writes the night's report to its usual place.
+fn write_report(repo: &Path, home: &Home, exe: &Path) -> Result<(), TickError> {
+    night::write(&Site::open(repo, home, exe)?).map(drop)
 }
 
 fn encode(taken: &Taken) -> Result<String, TickError> {

@@ -139,7 +139,6 @@ fn property_list(agent: &Agent, entry: &Entry) -> Result<Vec<u8>, TimerError> {
         ("StartInterval", Value::Integer(entry.every().0.into())),
         ("RunAtLoad", Value::Boolean(true)),
         ("AbandonProcessGroup", Value::Boolean(true)),
-        ("ProcessType", text("Background")),
         ("StandardOutPath", text("/dev/null")),
         ("StandardErrorPath", text(entry.errors())),
     ];

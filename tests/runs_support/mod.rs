@@ -65,6 +65,7 @@ impl World {
             reserved: Reservation { cost_usd: MicroUsd(0), ..Reservation::default() },
             pulse: vec!["/bin/sh".into(), "-c".into(), format!("echo pulse >> '{}/pulse'", base.display())],
             repo: base.clone(),
+            watched: None,
             created_at: "2026-11-20T00:00:00Z".parse().expect("time"),
         };
         let world = Self { root, order };
