@@ -1,5 +1,7 @@
 //! What waits for a person, what they say to it, and how they are told: over the real binary.
 
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
+
 mod support;
 
 use std::fs;

@@ -3,6 +3,7 @@
 pub mod brief;
 mod carry;
 pub mod clock;
+pub mod counts;
 pub mod doctor;
 mod error;
 mod fire;

@@ -1,9 +1,9 @@
 //! Looking at every subscriber: a line each, and one that cannot be read is a line as well.
 //!
-//! They are read side by side, on every core. Nothing of a repository is shown that was not read from its own files
-//! just now; while it is watched, a file that has not changed is not read again.
+//! They are read side by side, on every core. A repository's figures come from its last heartbeat where its state and
+//! budget are still the files that they were counted in, else from those files; while it is watched, a file that has
+//! not changed is not read again.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,16 +14,14 @@ use serde::Serialize;
 
 use super::eye::Kept;
 use super::view::{self, Beat, Pulse};
-use crate::core::budget::{Budget, HaltReason, Pause};
-use crate::core::ids::StageId;
-use crate::core::inbox::items;
+use crate::core::budget::{HaltReason, Pause};
 use crate::core::quantity::{MicroUsd, Tokens};
-use crate::core::state::{EndStatus, Life, Stage};
 use crate::core::subscriber::Subscriber;
 use crate::core::timer::TimerRecord;
 use crate::files::home::{Home, repo_id};
 use crate::files::layout::Layout;
-use crate::files::store::{self, Loaded};
+use crate::files::store;
+use crate::tick::counts::Counts;
 use crate::tick::heartbeat::{self, Heartbeat};
 use crate::tick::{LOCAL_MANIFEST, MANIFEST, TickError, find_root, read_manifest};
 
@@ -161,41 +159,6 @@ struct MemberEye {
     heartbeat: Kept<Option<Heartbeat>>,
 }
 
-/// What is kept of a state between two looks: enough for its line, and no more.
-#[derive(Debug)]
-struct Counts {
-    repo_id: String,
-    in_flight: usize,
-    pending: usize,
-    needs_you: usize,
-    landed: Vec<DateTime<Utc>>,
-    needs_ticks: bool,
-    budget: Budget,
-}
-
-impl Counts {
-    fn of(loaded: Loaded) -> Self {
-        let landed = loaded.state.stages.iter().filter_map(|stage| match &stage.life {
-            Life::Over(over) if over.status == EndStatus::Completed => Some(over.at),
-            _ => None,
-        });
-        let items = items(&loaded.state, &loaded.budget);
-        let waiting: BTreeSet<&StageId> = items.iter().filter_map(|item| item.stage.as_ref()).collect();
-        let count = |holds: fn(&Stage) -> bool| {
-            loaded.state.stages.iter().filter(|stage| holds(stage) && !waiting.contains(&stage.id)).count()
-        };
-        Self {
-            in_flight: count(|stage| stage.life.is_in_progress()),
-            pending: count(|stage| matches!(stage.life, Life::Pending(_))),
-            needs_you: waiting.len(),
-            landed: landed.collect(),
-            needs_ticks: view::needs_ticks(&loaded),
-            repo_id: loaded.state.repo_id,
-            budget: loaded.budget,
-        }
-    }
-}
-
 impl MemberEye {
     fn new(slug: String, subscriber: Subscriber) -> Self {
         Self { slug, subscriber, place: Kept::default(), loaded: Kept::default(), heartbeat: Kept::default() }
@@ -222,28 +185,33 @@ impl MemberEye {
         let repo = &self.subscriber.repo_path;
         let manifests = [repo.join(MANIFEST), repo.join(LOCAL_MANIFEST)];
         let (id, layout) = self.place.get(&manifests, || place(repo, machine))?;
-        let files = [layout.txn(), layout.state_yaml(), layout.budget_json()];
-        let counts = self.loaded.get(&files, || store::peek(layout).map(Counts::of))?;
+        let beat = self.heartbeat.get(&[layout.heartbeat()], || Ok::<_, TickError>(heartbeat::of(layout)))?;
+        let counted = beat.as_ref().and_then(|beat| beat.counted.as_ref()?.if_current(layout));
+        let counts = match counted {
+            Some(counts) => counts,
+            None => {
+                let files = [layout.txn(), layout.state_yaml(), layout.budget_json()];
+                self.loaded.get(&files, || store::peek(layout).map(|loaded| Counts::of(&loaded, now)))?
+            }
+        };
         if counts.repo_id != *id {
             let (found, expected) = (counts.repo_id.clone(), id.clone());
             return Err(TickError::Foreign { path: layout.dir().to_owned(), found, expected });
         }
-        let beat = self.heartbeat.get(&[layout.heartbeat()], || Ok::<_, TickError>(heartbeat::of(layout)))?;
         let last_tick = beat.as_ref().map(|beat| beat.at);
         let Beat { pulse, .. } = view::beat(last_tick, timer, counts.needs_ticks, now);
         let today = now.with_timezone(&Local).date_naive();
-        let budget = &counts.budget;
         Ok(Summary {
             in_flight: counts.in_flight,
             pending: counts.pending,
             needs_you: counts.needs_you,
             landed_today: counts.landed.iter().filter(|at| at.with_timezone(&Local).date_naive() == today).count(),
-            tokens_spent: budget.tokens_spent,
-            token_cap: budget.token_cap_total,
-            cost_spent_usd: budget.cost_spent_usd,
-            cost_cap_usd: budget.cost_cap_usd,
-            halts: budget.halt_reasons.iter().map(|halt| halt.reason).collect(),
-            pauses: budget.pauses.iter().filter(|pause| pause.until > now).cloned().collect(),
+            tokens_spent: counts.tokens_spent,
+            token_cap: counts.token_cap,
+            cost_spent_usd: counts.cost_spent_usd,
+            cost_cap_usd: counts.cost_cap_usd,
+            halts: counts.halts.clone(),
+            pauses: counts.pauses.iter().filter(|pause| pause.until > now).cloned().collect(),
             last_tick,
             pulse,
         })

@@ -21,6 +21,7 @@ use crate::core::state_doc::StateDoc;
 use crate::core::timer::TimerRecord;
 use crate::files::store::Loaded;
 use crate::runs::Glance;
+use crate::tick::counts;
 use crate::tick::heartbeat::Heartbeat;
 
 /// Everything that a screen is made from. Nothing below reads a file or a clock.
@@ -188,7 +189,7 @@ pub fn of(scene: &Scene<'_>) -> RepoStatus {
         inbox: items(&scene.loaded.state, &scene.loaded.budget),
         budget: scene.loaded.budget.clone(),
         heartbeat: scene.heartbeat.cloned(),
-        beat: beat(scene.heartbeat.map(|beat| beat.at), scene.timer, needs_ticks(scene.loaded), scene.now),
+        beat: beat(scene.heartbeat.map(|beat| beat.at), scene.timer, counts::needs_ticks(scene.loaded), scene.now),
         manual: scene.manual.clone(),
         archived: scene.archived,
     }
@@ -279,11 +280,6 @@ fn flying(scene: &Scene<'_>, flight: &Flight) -> Hand {
         allowed_seconds: Some(flight.reserved.seconds),
         silent_seconds: silent,
     }
-}
-
-/// Whether anything waits for a tick.
-pub fn needs_ticks(loaded: &Loaded) -> bool {
-    loaded.state.stages.iter().any(|stage| !matches!(stage.life, Life::Over(_)))
 }
 
 /// The last tick against the timer.
