@@ -84,7 +84,7 @@ fn card(metadata: &str) -> Card {
 }
 
 fn brief(card: &Card) -> Brief {
-    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who) };
+    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
     let caps = Reservation::default();
     let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
     Brief {

@@ -62,7 +62,7 @@ fn family(who: &Identity) -> FamilyName {
 }
 
 fn brief(card: &Card) -> Brief {
-    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who) };
+    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
     let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
     let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
     Brief {

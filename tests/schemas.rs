@@ -15,6 +15,7 @@ use autometta::core::exit::ExitRecord;
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Report as Flags;
 use autometta::core::manifest::Manifest;
+use autometta::core::models::ModelTable;
 use autometta::core::night::Night;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
@@ -43,6 +44,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("card", of::<Card>()),
         ("handoff", Handoff::schema()),
         ("verdict", Verdict::schema()),
+        ("verdict-scored", Verdict::scored_schema()),
         ("run", of::<RunOrder>()),
         ("started", of::<Started>()),
         ("agent", of::<AgentStarted>()),
@@ -50,6 +52,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("flags", of::<Flags>()),
         ("registry-entry", of::<RegistryEntry>()),
         ("manifest", of::<Manifest>()),
+        ("models", of::<ModelTable>()),
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
@@ -88,7 +91,7 @@ fn every_schema_compiles_and_refuses_a_document_of_another_kind() {
     for (name, schema) in all() {
         let validator = jsonschema::validator_for(&schema).expect(name);
         assert!(!validator.is_valid(&json!(["nothing", "of", "the", "kind"])), "{name}");
-        if name != "manifest" && name != "budget" {
+        if !["manifest", "models", "budget"].contains(&name) {
             assert!(!validator.is_valid(&json!({})), "{name} has required keys");
         }
         assert!(!validator.is_valid(&json!({"surprise": 1})) || name == "ledger-line", "{name} refuses unknown keys");

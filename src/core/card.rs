@@ -49,6 +49,8 @@ pub struct Card {
     pub worker: Identity,
     /// Who judges it.
     pub verifiers: Verifiers,
+    /// The seats, counted from 1, whose brief is to find the strongest reason to reject.
+    pub adversarial_seats: Vec<u32>,
     /// Who works when the worker before could not, in order.
     pub escalation: Vec<Identity>,
     /// The stages that must be completed first.
@@ -109,6 +111,11 @@ impl Card {
         }
     }
 
+    /// What the verifier on a seat is asked for; one verifier alone has no seat number.
+    pub fn stance(&self, seat: Option<u32>) -> Stance {
+        if self.adversarial_seats.contains(&seat.unwrap_or(1)) { Stance::Adversarial } else { Stance::Judge }
+    }
+
     /// Whether an empty change completes the stage: its card says `Deliverables: none`, and no check asks for more.
     pub fn may_change_nothing(&self) -> bool {
         self.deliverables.is_empty() && !self.checks.contains(&Check::DiffNotEmpty)
@@ -141,6 +148,15 @@ pub struct Deliverable {
     pub note: String,
     /// Whether it is to be gone afterwards: its note begins with the word `removed`.
     pub removed: bool,
+}
+
+/// What a verifier is asked for. Either way its verdict has the same shape and its vote the same weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// Whether the change does what the card asks.
+    Judge,
+    /// The strongest reason to reject it.
+    Adversarial,
 }
 
 /// Who judges a stage.

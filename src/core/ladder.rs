@@ -143,6 +143,7 @@ mod tests {
         let placed = |who: &Identity| Placed {
             identity: who.clone(),
             family: who.name()[..1].to_lowercase().parse().expect("family"),
+            model: None,
         };
         let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
         let caps = Reservation::default();

@@ -13,6 +13,7 @@ use super::fault::Faults;
 use super::ids::FamilyName;
 use super::paths::PathPatterns;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::verdict::BEST;
 
 mod values;
 
@@ -67,6 +68,8 @@ pub struct Manifest {
     pub retry: Retry,
     /// What differs from the built-in families, and families of one's own.
     pub families: BTreeMap<FamilyName, FamilyOverride>,
+    /// Whether verifiers also score a change, and how low a score may be.
+    pub review: Review,
     /// Whether a verified change lands by itself (`auto`) or waits for `autometta approve` (`ask`). Default `auto`.
     pub landing: LandingMode,
     /// The command that tells a person something, as an argument list; `{message}` is the message, `{kind}`, `{stage}`,
@@ -111,6 +114,17 @@ pub struct Retry {
     /// After a run that was lost without its own fault. Default 3.
     #[schemars(range(max = 20))]
     pub infrastructure: u32,
+}
+
+/// What a verifier is asked for besides its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Review {
+    /// Whether verifiers that are models score alignment, approach and tests, each from 1 to 10. Default no.
+    pub scores: bool,
+    /// A PASS with any score below this is a FAIL: the worker is briefed again with the review. 1 to 10, default 6.
+    #[schemars(range(min = 1, max = 10))]
+    pub floor: u32,
 }
 
 /// How much of the past stays at hand.
@@ -179,6 +193,7 @@ impl Default for Manifest {
             allow_unverified: Vec::new(),
             retry: Retry::default(),
             families: BTreeMap::new(),
+            review: Review::default(),
             landing: LandingMode::Auto,
             notify: Vec::new(),
             retention: Retention::default(),
@@ -191,6 +206,12 @@ impl Default for Manifest {
 impl Default for Retry {
     fn default() -> Self {
         Self { work: 1, verifier: 3, infrastructure: 3 }
+    }
+}
+
+impl Default for Review {
+    fn default() -> Self {
+        Self { scores: false, floor: 6 }
     }
 }
 
@@ -270,6 +291,9 @@ impl Manifest {
             if let Err(error) = PathPatterns::new(paths.iter().map(RepoPath::as_str)) {
                 faults.add(None, format!("/{key}"), error.to_string());
             }
+        }
+        if !(1..=BEST).contains(&self.review.floor) {
+            faults.add(None, "/review/floor", format!("`{}` is not a score between 1 and {BEST}", self.review.floor));
         }
         for (key, tries) in [
             ("work", self.retry.work),

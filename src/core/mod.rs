@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod budget;
 pub mod card;
+pub mod disagreement;
 pub mod exit;
 pub mod family;
 pub mod fault;
@@ -15,6 +16,7 @@ pub mod ids;
 pub mod inbox;
 pub mod ladder;
 pub mod manifest;
+pub mod models;
 pub mod night;
 pub mod notice;
 pub mod observation;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::card::Card;
 use super::exit::{ExitRecord, Usage};
 use super::handoff::Handoff;
@@ -197,12 +199,14 @@ pub struct ParkedSighting {
 }
 
 /// Who is to run, with the family that was found for them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Placed {
     /// Who.
     pub identity: Identity,
     /// Their family.
     pub family: FamilyName,
+    /// The model that they stand for today; none where the family calls none.
+    pub model: Option<String>,
 }
 
 /// Somebody whom a card names, in whatever place, with the caps of the runs that they might make.

@@ -24,6 +24,8 @@ pub struct Policy {
     pub max_parallel: usize,
     /// Whether a verified change lands by itself, where its card does not say.
     pub landing: LandingMode,
+    /// The lowest score that a passing review may give, 1 to 10; none where reviews give none.
+    pub review_floor: Option<u32>,
     /// What the operator is told of.
     pub tells: BTreeSet<NoticeKind>,
     /// What no worker may ever change.
@@ -43,6 +45,7 @@ impl Default for Policy {
             launch_tries: 3,
             max_parallel: 1,
             landing: LandingMode::Auto,
+            review_floor: None,
             tells: BTreeSet::from([NoticeKind::NightEnd]),
             protected: Vec::new(),
             finished_kept: 100,

@@ -63,6 +63,9 @@ pub struct RunOrder {
     pub uses_model: ModelUse,
     /// What to collect when it has ended.
     pub outbox: Option<OutboxOrder>,
+    /// The sha256 of the prompt that it is given, in hex; none for gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_sha256: Option<String>,
     /// The schema of the verdict that a verifier was asked to return.
     pub verdict_schema: Option<serde_json::Value>,
     /// The card's pinned bytes, as a sha256 in hex.

@@ -12,6 +12,7 @@ use super::honesty::FrozenFile;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::verdict::Judgement;
 
 /// Everything the machine remembers about one repository.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,6 +144,19 @@ impl Stage {
         if !self.chores.contains(&chore) {
             self.chores.push(chore);
         }
+    }
+
+    /// The worker's run whose work was judged last: the newest of this attempt that was handed in.
+    pub fn candidate_run(&self) -> Option<&RunId> {
+        let handed_in = |past: &&PastRun| {
+            past.run.role == Role::Worker && past.run.attempt == self.attempt && past.outcome == RunOutcome::Done
+        };
+        self.history.iter().rev().find(handed_in).map(|past| &past.run)
+    }
+
+    /// The model of a past run, where it called one.
+    pub fn model_of(&self, run: &RunId) -> Option<&str> {
+        self.history.iter().find(|past| past.run == *run).and_then(|past| past.model.as_deref())
     }
 
     /// What is judged or landed, while there is such a thing.
@@ -374,6 +388,9 @@ pub struct Ballot {
     pub said: Said,
     /// Its headline, or why there is no verdict.
     pub words: String,
+    /// What it said about each criterion, in the card's order; empty where it said nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<Judgement>,
 }
 
 /// What a seat said.
@@ -561,6 +578,9 @@ pub struct Flight {
     pub identity: Option<Identity>,
     /// The family that was chosen for it; none for a gate.
     pub family: Option<FamilyName>,
+    /// The model that its identity stood for when it was dispatched; none where no model is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What was set aside for it.
     pub reserved: Reservation,
     /// When it was dispatched.
@@ -603,6 +623,9 @@ pub struct PastRun {
     /// Who ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// The model that ran; none where no model was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// How it went.
     pub outcome: RunOutcome,
     /// Why its process ended; none for a run that was lost or never started.
@@ -679,6 +702,13 @@ pub enum Chore {
     Publish {
         /// The run.
         run: RunId,
+    },
+    /// Publish what a panel came to, and where its seats differ.
+    PublishPanel {
+        /// The runs whose ballots decided, in the order of the seats.
+        runs: Vec<RunId>,
+        /// What the panel came to.
+        said: Said,
     },
     /// Publish the question that the stage asks.
     Ask {

@@ -21,6 +21,7 @@ mod error;
 mod index;
 mod journal;
 mod land;
+mod lines;
 mod locate;
 mod merge;
 mod merged;

@@ -86,7 +86,7 @@ pub fn of_card(
     card: Card,
     card_sha256: String,
 ) -> Result<Box<Brief>, String> {
-    let members = members(families, manifest, &card);
+    let members = members(families, manifest, &card)?;
     let find = |who: &Identity| {
         let known = members.iter().find(|member| member.placed.identity == *who);
         known.ok_or_else(|| format!("no family serves `{who}`; name one under `families:` in .autometta.yaml"))
@@ -120,7 +120,7 @@ pub fn of_card(
 }
 
 /// Everybody whom the card names and some family serves, each once.
-fn members(families: &Families, manifest: &Manifest, card: &Card) -> Vec<Member> {
+fn members(families: &Families, manifest: &Manifest, card: &Card) -> Result<Vec<Member>, String> {
     let defaults = &manifest.defaults;
     let (worker, verifier) = (&card.budget.worker, &card.budget.verifier);
     let mut members: Vec<Member> = Vec::new();
@@ -129,8 +129,12 @@ fn members(families: &Families, manifest: &Manifest, card: &Card) -> Vec<Member>
         if members.iter().any(|known| known.placed.identity == *who) {
             continue;
         }
+        let model = match family.model_use {
+            ModelUse::Calls => Some(family.resolve(who).map_err(|error| error.to_string())?),
+            ModelUse::Never => None,
+        };
         members.push(Member {
-            placed: Placed { identity: who.clone(), family: family.name.clone() },
+            placed: Placed { identity: who.clone(), family: family.name.clone(), model },
             model_use: match family.model_use {
                 ModelUse::Never => run::ModelUse::None,
                 ModelUse::Calls => run::ModelUse::Model,
@@ -149,7 +153,7 @@ fn members(families: &Families, manifest: &Manifest, card: &Card) -> Vec<Member>
             ),
         });
     }
-    members
+    Ok(members)
 }
 
 /// Every path that a card lets its stage change.

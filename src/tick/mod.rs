@@ -23,10 +23,12 @@ mod publish;
 mod rebrief;
 pub mod register;
 pub mod restore;
+mod returned;
 mod script;
 mod site;
 pub mod snapshot;
 pub mod tell;
+mod versions;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

@@ -23,7 +23,6 @@ use crate::core::observation::{
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
 use crate::core::step::{Hold, hold, order};
-use crate::core::verdict::Verdict;
 use crate::files::document;
 use crate::files::store::Loaded;
 use crate::git::{CommitText, GitError, Objects, Repo, Signature};
@@ -33,6 +32,7 @@ use super::brief::{self, Pin};
 use super::error::TickError;
 use super::evidence;
 use super::landing;
+use super::returned;
 use super::site::{Site, run_branch};
 
 /// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
@@ -237,6 +237,9 @@ impl Observer<'_> {
                 Chore::DropRunBranch => self.repo.tip(&run_branch(&stage.id))?.is_none(),
                 Chore::KeepWork { branch, commit } => self.repo.tip(branch)?.as_ref() == Some(commit),
                 Chore::Publish { run } => self.site.layout.run(run).join(super::publish::PUBLISHED).exists(),
+                Chore::PublishPanel { runs, .. } => runs
+                    .last()
+                    .is_none_or(|run| self.site.layout.run(run).join(super::publish::PANEL_PUBLISHED).exists()),
                 Chore::Ask { run } => self.site.layout.run(run).join(super::publish::ASKED).exists(),
                 Chore::Clear { run } => {
                     self.site.layout.run(run).join(super::perform::CLEARED).exists()
@@ -272,7 +275,9 @@ impl Observer<'_> {
             runs::Sighting::Exited(record) => {
                 let product = match run.role {
                     Role::Gate => Product::Gate,
-                    Role::Verifier => Product::Verifier { verdict: self.verdict(stage, &record)? },
+                    Role::Verifier => {
+                        Product::Verifier { verdict: returned::verdict(self.site, self.objects, stage, &record)? }
+                    }
                     Role::Worker => {
                         let handoff = self.handoff(stage, &record)?;
                         let Some(work) = self.work(stage, run, work, record.ended_at, &handoff) else {
@@ -329,39 +334,7 @@ impl Observer<'_> {
     }
 
     fn handoff(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Handoff>, TickError> {
-        self.returned(record, Outbox::Handoff, "handoff.json", |bytes| Handoff::parse(bytes, &stage.id))
-    }
-
-    fn verdict(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Verdict>, TickError> {
-        let criteria = match brief::read(self.site, stage, Pin::No) {
-            Ok(brief) => brief.card.criteria.len(),
-            Err(why) => return Ok(Returned::Unusable(why)),
-        };
-        self.returned(record, Outbox::Verdict, "verdict.json", |bytes| Verdict::parse(bytes, &stage.id, criteria))
-    }
-
-    /// What an agent returned, from the copy in the run's own directory; nothing else is ever read.
-    fn returned<T>(
-        &self,
-        record: &ExitRecord,
-        kind: Outbox,
-        name: &str,
-        parse: impl Fn(&[u8]) -> Result<T, crate::core::fault::Faults>,
-    ) -> Result<Returned<T>, TickError> {
-        if let Some(why) = &record.outbox_fault {
-            return Ok(Returned::Unusable(why.clone()));
-        }
-        if record.outbox != Some(kind) {
-            return Ok(Returned::Nothing);
-        }
-        let path = self.site.layout.run(&record.run_id).join("outbox").join(name);
-        Ok(match document::read(&path)? {
-            None => Returned::Nothing,
-            Some(bytes) => match parse(&bytes) {
-                Ok(value) => Returned::Usable(value),
-                Err(faults) => Returned::Unusable(faults.to_string()),
-            },
-        })
+        returned::document(self.site, record, Outbox::Handoff, "handoff.json", |bytes| Handoff::parse(bytes, &stage.id))
     }
 
     /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons

@@ -9,7 +9,7 @@ use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
 use crate::core::ladder;
-use crate::core::observation::{Brief, Member};
+use crate::core::observation::{Brief, Member, Placed};
 use crate::core::operate::{Command, Refused, operate_all, queued};
 use crate::core::state::{EndStatus, Life, Stage, State};
 use crate::core::step::Note;
@@ -153,6 +153,8 @@ pub struct Linted {
     pub path: PathBuf,
     /// The card, where nothing is wrong.
     pub card: Option<Card>,
+    /// Who works, with the family and the model that were found; then who judges, seat by seat.
+    pub placed: Vec<Placed>,
     /// What keeps it from being queued.
     pub faults: Faults,
     /// What its author may not have meant.
@@ -163,7 +165,8 @@ pub struct Linted {
 pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
     let full = if path.is_absolute() { path.to_owned() } else { site.root.join(path) };
     let below = full.strip_prefix(&site.root).unwrap_or(&full).to_owned();
-    let mut linted = Linted { path: below, card: None, faults: Faults::default(), warnings: Faults::default() };
+    let mut linted =
+        Linted { path: below, card: None, placed: Vec::new(), faults: Faults::default(), warnings: Faults::default() };
     let stem = full.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let stage: StageId = match stem.parse() {
         Ok(stage) => stage,
@@ -211,6 +214,7 @@ pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
             if let Some(fault) = contract_fault(site, &brief.card)? {
                 linted.faults.add(None, "Contract tests", fault);
             }
+            linted.placed = std::iter::once(brief.worker).chain(brief.verifiers).collect();
             linted.card = Some(brief.card);
         }
     }

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::core::card::Stance;
 use crate::core::exit::{ExitRecord, GateResult};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Role, RunId};
-use crate::core::observation::Brief;
-use crate::core::state::{Life, Reason, RunOutcome, Stage};
+use crate::core::observation::{Brief, Returned};
+use crate::core::state::{Life, PastRun, Reason, RunOutcome, Stage};
 use crate::core::template;
-use crate::core::verdict::Verdict;
+use crate::core::verdict::{Scoring, Verdict};
 use crate::files::document;
 use crate::git::Objects;
 
 use super::error::TickError;
 use super::evidence;
-use super::order::Job;
+use super::order::{self, Job};
 use super::rebrief;
+use super::returned;
 use super::site::Site;
 use crate::core::operate::REJECTED;
 
@@ -104,9 +106,11 @@ fn evidence_of(site: &Site, run: &RunId, because: Option<&Reason>) -> Result<Str
             None => String::new(),
         },
         Role::Verifier => match document::read(&dir.join("outbox/verdict.json"))? {
-            Some(bytes) => {
-                format!("\n### The verdict of {run}\n\n```json\n{}\n```\n", bounded(&String::from_utf8_lossy(&bytes)))
-            }
+            Some(bytes) => format!(
+                "\n### The verdict of {run}\n\n```json\n{}\n```\n{}",
+                bounded(&String::from_utf8_lossy(&bytes)),
+                low_scores(site, &bytes)
+            ),
             None => String::new(),
         },
         // Our own checks refused the candidate; what they found stands in the state and nowhere else.
@@ -115,6 +119,14 @@ fn evidence_of(site: &Site, run: &RunId, because: Option<&Reason>) -> Result<Str
             format!("\n### The work of {run} was refused before any gate ran\n\n{}\n", bounded(found))
         }
     })
+}
+
+/// What a review asks for that passed every criterion and was not good enough.
+fn low_scores(site: &Site, verdict: &[u8]) -> String {
+    let scores = serde_json::from_slice::<Verdict>(verdict).ok().and_then(|verdict| verdict.scores);
+    let low =
+        scores.filter(|_| site.manifest.review.scores).and_then(|scores| scores.below(site.manifest.review.floor));
+    low.map_or_else(String::new, |low| format!("\nThe change was {low}. The review says what to do better.\n"))
 }
 
 pub(super) fn exit_record(dir: &Path) -> Result<Option<ExitRecord>, TickError> {
@@ -182,6 +194,7 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {
         flags.push_str(&format!("\nThe operator answers: {}\n", bounded(&String::from_utf8_lossy(&bytes))));
     }
+    let scoring = order::scoring(site, job.flight);
     let values = BTreeMap::from([
         ("stage", stage.id.to_string()),
         ("title", brief.card.title.clone()),
@@ -193,8 +206,47 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         ("gate_results", gates),
         ("worker_notes", notes),
         ("flags", flags),
-        ("verdict_shape", Verdict::example(&stage.id, brief.card.criteria.len())),
+        ("verdict_shape", Verdict::example(&stage.id, brief.card.criteria.len(), scoring)),
         ("criteria_count", brief.card.criteria.len().to_string()),
+        ("earlier", earlier(site, objects, stage, run)?),
+        ("scoring", scoring_rule(site, scoring)),
     ]);
-    render(site, "verifier.md", template::VERIFIER, &values)
+    match brief.card.stance(run.seat) {
+        Stance::Judge => render(site, "verifier.md", template::VERIFIER, &values),
+        Stance::Adversarial => render(site, "verifier-adversarial.md", template::VERIFIER_ADVERSARIAL, &values),
+    }
+}
+
+/// Why the answer before of this seat did not count, so that it can do better.
+fn earlier(site: &Site, objects: &Objects, stage: &Stage, run: &RunId) -> Result<String, TickError> {
+    let of_this_seat = |past: &&PastRun| {
+        past.run.attempt == run.attempt && past.run.role == run.role && past.run.seat == run.seat && past.run != *run
+    };
+    let silent = |past: &&PastRun| past.outcome == RunOutcome::NoVerdict;
+    let Some(past) = stage.history.iter().rev().filter(of_this_seat).find(silent) else { return Ok(String::new()) };
+    let Some(record) = exit_record(&site.layout.run(&past.run))? else { return Ok(String::new()) };
+    let why = match returned::verdict(site, objects, stage, &record)? {
+        Returned::Unusable(why) => why,
+        Returned::Nothing => "there was no verdict in it".to_owned(),
+        Returned::Usable(_) => return Ok(String::new()),
+    };
+    Ok(format!(
+        "## Your answer before did not count\n\nThe answer of {} could not be used, so you are asked once more. What was \
+         wrong with it:\n\n{}\n",
+        past.run,
+        bounded(&why)
+    ))
+}
+
+fn scoring_rule(site: &Site, scoring: Scoring) -> String {
+    match scoring {
+        Scoring::NotAsked => String::new(),
+        Scoring::Asked => format!(
+            "- `scores` says how good the change is beyond the criteria, each from 1 to 10: `alignment` (it does what the \
+             card is for, no less and no more), `approach` (a sound way to do it, which the next reader understands), \
+             `tests` (they would fail if it were wrong). 6 is sound work; below {} in any of them the change goes back to \
+             its worker with your review, so say in the evidence and the findings what to do better.",
+            site.manifest.review.floor
+        ),
+    }
 }

@@ -59,6 +59,7 @@ impl World {
             decoder: DecoderKind::Plain,
             uses_model: ModelUse::None,
             outbox: Some(OutboxOrder { kind: Outbox::Handoff, path: "handoff.json".into() }),
+            prompt_sha256: None,
             verdict_schema: None,
             card_sha256: String::new(),
             base_commit: "0123456789012345678901234567890123456789".parse().expect("commit"),

@@ -174,7 +174,8 @@ impl Page<'_> {
         };
         self.title(&format!("run {}: {word}", record.run), tone);
         let who = record.identity.as_ref().map_or_else(String::new, |identity| clean(&identity.to_string()));
-        let family = record.family.as_ref().map_or_else(String::new, |family| format!(" ({family})"));
+        let model = record.model.as_deref().map_or_else(String::new, |model| format!(", {}", clean(model)));
+        let family = record.family.as_ref().map_or_else(String::new, |family| format!(" ({family}{model})"));
         self.field("who", &format!("{who}{family}"), Tone::Plain);
         match &record.exit {
             Some(exit) => self.exit(exit, now),

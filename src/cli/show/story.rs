@@ -103,6 +103,8 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// The family.
     pub family: Option<FamilyName>,
+    /// The model that its identity stood for; none where none was called.
+    pub model: Option<String>,
     /// Its directory; none where that is gone.
     pub dir: Option<PathBuf>,
     /// What made its checkout usable.
@@ -228,6 +230,7 @@ fn record(site: &Site, stage: Option<&StageDoc>, run: RunId) -> Result<Record, T
         past,
         identity: identity.or_else(|| order.as_ref().and_then(|order| order.identity.clone())),
         family: order.as_ref().and_then(|order| order.family.clone()),
+        model: order.as_ref().and_then(|order| order.model.clone()),
         setup: order.and_then(|order| order.setup),
         error_tail: if has_failed && run.role != Role::Gate { tail(&dir.join("stderr.log")) } else { Vec::new() },
         exit,

@@ -110,6 +110,7 @@ fn flight(id: &str, role: Role, seat: Option<u32>, name: Option<&str>, minutes: 
     Flight {
         run: run(id, role, seat),
         family: identity.as_ref().and_then(family),
+        model: None,
         identity,
         reserved: Reservation { seconds: Seconds(minutes * 60), ..Reservation::default() },
         dispatched_at: ago(20),
@@ -229,7 +230,12 @@ fn mid_night() -> World {
         verifier: who(name),
         flight: vote.is_none().then(|| flight(panel, Role::Verifier, Some(number), Some(name), 30)),
         not_before: None,
-        vote: vote.map(|said| Ballot { run: run(panel, Role::Verifier, Some(number)), said, words: String::new() }),
+        vote: vote.map(|said| Ballot {
+            run: run(panel, Role::Verifier, Some(number)),
+            said,
+            words: String::new(),
+            criteria: Vec::new(),
+        }),
     };
     let verifying = Verifying {
         work: work(),

@@ -63,7 +63,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
 
     let Reader { mut faults, warnings, .. } = reader;
     match (worker, verifiers) {
-        (Some(worker), Some(verifiers)) if faults.is_empty() => {
+        (Some(worker), Some((verifiers, adversarial_seats))) if faults.is_empty() => {
             let deliverables = deliverables.into_iter().map(|(_, one)| one).collect();
             let out_of_scope = out_of_scope.into_iter().map(|(_, path)| path).collect();
             let card = Card {
@@ -71,6 +71,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 title,
                 worker,
                 verifiers,
+                adversarial_seats,
                 escalation,
                 depends_on,
                 path_claims,
@@ -250,9 +251,11 @@ impl<'d, 't> Reader<'d, 't> {
         self.value(fields, key, read)
     }
 
-    fn verifiers(&mut self, fields: &Fields) -> Option<Verifiers> {
+    /// Who judges, and which seats are adversarial.
+    fn verifiers(&mut self, fields: &Fields) -> Option<(Verifiers, Vec<u32>)> {
         let one = self.value(fields, name::VERIFIER, value::verifier);
-        let panel = self.value(fields, name::PANEL, value::panel).map(Verifiers::Panel);
+        let panel = self.value(fields, name::PANEL, value::panel);
+        let panel = panel.map(|(panel, adversarial)| (Verifiers::Panel(panel), adversarial));
         match (fields.get(name::VERIFIER), fields.get(name::PANEL), self.metadata_line()) {
             (Some(_), Some(second), _) => {
                 let message = "the card has a `Verifier`, too; keep one of the two";

@@ -203,6 +203,23 @@ fn older_titles_are_read() {
 }
 
 #[test]
+fn a_seat_may_be_adversarial() {
+    let with = |line: &str| small().replace("- **Verifier:** B <b@local>", line);
+    for (line, seats) in [
+        ("- **Verifier:** B <b@local>", vec![]),
+        ("- **Verifier:** adversarial: B <b@local>", vec![1]),
+        ("- **Verifier panel:** 2 of B <b@x>; Adversarial: C <c@x>; adversarial:D <d@x>", vec![2, 3]),
+    ] {
+        let card = parse(&with(line)).expect(line).card;
+        assert_eq!(card.adversarial_seats, seats, "{line}");
+        assert!(card.verifiers.seats().iter().all(|seat| seat.name().len() == 1), "{line}");
+        let first = if seats.contains(&1) { Stance::Adversarial } else { Stance::Judge };
+        assert_eq!((card.stance(None), card.stance(Some(1))), (first, first), "{line}");
+    }
+    assert!(parse(&with("- **Verifier:** hostile: B")).is_err());
+}
+
+#[test]
 fn a_panel_has_seats_and_a_quorum() {
     let with = |panel: &str| small().replace("Verifier:** B <b@local>", &format!("Verifier panel:** {panel}"));
     let card = parse(&with("2 of B <b@x>; C <c@x>; D <d@x>")).expect("card").card;

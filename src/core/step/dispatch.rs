@@ -157,6 +157,7 @@ fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, re
         run,
         identity: placed.map(|placed| placed.identity.clone()),
         family: placed.map(|placed| placed.family.clone()),
+        model: placed.and_then(|placed| placed.model.clone()),
         reserved,
         dispatched_at: turn.now,
         stopping: None,

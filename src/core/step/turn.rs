@@ -190,6 +190,7 @@ impl<'a> Turn<'a> {
         stage.history.push(PastRun {
             run: flight.run.clone(),
             identity: flight.identity.clone(),
+            model: flight.model.clone(),
             outcome,
             ended_by,
             at: self.now,

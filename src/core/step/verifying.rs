@@ -6,6 +6,7 @@ use super::turn::{Turn, WorkFailure, keep};
 use super::unverified;
 use super::working::{crashed, how_it_ended, over_cap};
 use crate::core::card::{LandingMode, MAX_GATE_RETRIES};
+use crate::core::disagreement::{SeatVotes, disagreements};
 use crate::core::exit::{EndedBy, ExitRecord, GateResult, ProcessEnd};
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::{Ended, Product, Returned};
@@ -340,14 +341,20 @@ fn seat_ended(
 }
 
 fn vote(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, verdict: &Verdict) {
+    let low = verdict.below(turn.policy.review_floor);
     let said = match verdict.judged() {
+        Judgement::Pass if low.is_some() => Said::Fail,
         Judgement::Pass => Said::Pass,
         Judgement::Fail => Said::Fail,
         Judgement::Blocked => Said::Blocked,
     };
-    let words = verdict.headline.clone();
+    let words = match low {
+        Some(low) => format!("{} ({low})", verdict.headline),
+        None => verdict.headline.clone(),
+    };
     turn.note(&stage.id, Some(&flight.run), "voted", format!("{} says {}: {words}", seat.verifier.name(), word(said)));
-    seat.vote = Some(Ballot { run: flight.run.clone(), said, words });
+    let criteria = verdict.criteria.iter().map(|criterion| criterion.verdict).collect();
+    seat.vote = Some(Ballot { run: flight.run.clone(), said, words, criteria });
     seat.flight = None;
 }
 
@@ -376,7 +383,7 @@ fn seat_again(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, 
     turn.note(&stage.id, Some(&flight.run), "no-verdict", why);
     if spent {
         let words = format!("{why}; that was try {}, and the policy allows no more", silent + broken);
-        seat.vote = Some(Ballot { run: flight.run.clone(), said: Said::Nothing, words });
+        seat.vote = Some(Ballot { run: flight.run.clone(), said: Said::Nothing, words, criteria: Vec::new() });
     }
 }
 
@@ -402,7 +409,9 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
         let words: Vec<&str> = ballots.iter().filter(|ballot| ballot.said == said).map(|b| b.words.as_str()).collect();
         words.join("; ")
     };
-    match quorum::decide(&votes, stage.quorum) {
+    let outcome = quorum::decide(&votes, stage.quorum);
+    write_down(turn, stage, &verifying.seats, outcome);
+    match outcome {
         Outcome::Pass => {
             let passed = |seat: &&Seat| seat.vote.as_ref().is_some_and(|ballot| ballot.said == Said::Pass);
             let headline = ballots
@@ -474,6 +483,29 @@ pub(super) fn go_on(
         LandingMode::Auto => to_land(turn, stage, work, candidate, approval, run, words),
         LandingMode::Ask => await_approval(turn, stage, &work, candidate, approval, words),
     }
+}
+
+/// Writes down what a panel of several came to: where its seats differ, and the panel's own verdict.
+fn write_down(turn: &mut Turn, stage: &mut Stage, seats: &[Seat], outcome: Outcome) {
+    let said = match outcome {
+        Outcome::Pass => Said::Pass,
+        Outcome::Fail => Said::Fail,
+        Outcome::Blocked => Said::Blocked,
+        Outcome::Retry => return,
+    };
+    if seats.len() < 2 {
+        return;
+    }
+    let votes = |seat: &Seat| {
+        let ballot = seat.vote.as_ref().filter(|ballot| !ballot.criteria.is_empty())?;
+        Some(SeatVotes { seat: seat.number?, verifier: seat.verifier.clone(), criteria: ballot.criteria.clone() })
+    };
+    let votes: Vec<SeatVotes> = seats.iter().filter_map(votes).collect();
+    for disagreement in disagreements(&votes) {
+        turn.note(&stage.id, None, "disagreed", disagreement.to_string());
+    }
+    let runs = seats.iter().filter_map(|seat| seat.vote.as_ref()).map(|ballot| ballot.run.clone()).collect();
+    stage.add_chore(Chore::PublishPanel { runs, said });
 }
 
 /// Whether a verified change lands by itself: as the card says, else as the manifest does.
