@@ -10,6 +10,7 @@ use std::path::Path;
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
+use autometta::core::grade::{Answer, Bakeoff, Regrade};
 use autometta::core::handoff::Handoff;
 use autometta::core::manifest::Manifest;
 use autometta::core::night::Night;
@@ -52,6 +53,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),
         ("report", of::<Night>()),
+        ("planted-answer", of::<Answer>()),
+        ("bakeoff", of::<Bakeoff>()),
+        ("regrade", of::<Regrade>()),
         ("timer", of::<TimerRecord>()),
         ("timer-plan", of::<TimerPlan>()),
         ("timer-status", of::<TimerStatus>()),

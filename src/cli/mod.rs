@@ -8,6 +8,7 @@ mod args;
 mod cards;
 mod demo;
 mod doctor;
+mod grade;
 mod inbox;
 mod log;
 mod logging;
@@ -121,6 +122,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Probe(args) => doctor::probe(&args),
         Command::Await(args) => Ok(register::await_process(&args)),
         Command::Timer(args) => timer::timer(&at, &args),
+        Command::Grade(args) => grade::grade(&at, &args),
         Command::Demo(args) => demo::demo(&args),
     }
 }

@@ -112,6 +112,18 @@ text_name!(
 );
 
 text_name!(
+    /// A kind of planted defect, such as `off-by-one`.
+    DefectClass,
+    "defect class",
+    "lower-case letters, digits and dashes, beginning with a letter",
+    r"^[a-z][a-z0-9-]*$",
+    |text| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_name!(
     /// A git object id in hex: 40 digits in a SHA-1 repository, 64 in a SHA-256 one.
     ObjectId,
     "git object id",

@@ -9,6 +9,7 @@ pub mod card;
 pub mod exit;
 pub mod family;
 pub mod fault;
+pub mod grade;
 pub mod handoff;
 pub mod ids;
 pub mod inbox;
