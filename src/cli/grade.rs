@@ -53,7 +53,8 @@ pub struct GradeArgs {
 }
 
 fn dollars(text: &str) -> Result<MicroUsd, String> {
-    let number: f64 = text.trim_start_matches('$').parse().map_err(|_| format!("`{text}` is not a number of dollars"))?;
+    let number: f64 =
+        text.trim_start_matches('$').parse().map_err(|_| format!("`{text}` is not a number of dollars"))?;
     if number.is_finite() && number >= 0.0 { Ok(MicroUsd::from_dollars(number)) } else { Err("it is negative".into()) }
 }
 
@@ -87,7 +88,11 @@ fn planted(at: &Place, args: &GradeArgs, dir: &std::path::Path, terms: Terms) ->
     }
     let found = bench.judge(&mut progress)?;
     end_progress();
-    if args.json { output::json(&found)? } else { output::print(&bakeoff_text(&found, output::width()))? }
+    if args.json {
+        output::json(&found)?;
+    } else {
+        output::print(&bakeoff_text(&found, output::width()))?;
+    }
     Ok(DONE)
 }
 
@@ -185,8 +190,20 @@ fn bakeoff_text(found: &Bakeoff, width: usize) -> String {
         text.push_str(&format!("{stage}: its gates could not be run\n"));
     }
     let heads = [
-        "SEAT", "RECALL", "COMMAND", "READING", "FALSE ALARMS", "LOCATED", "MISSED", "BLOCKED", "NO VERDICT", "NOT ASKED",
-        "WAVERED", "TOKENS", "COST", "TIME",
+        "SEAT",
+        "RECALL",
+        "COMMAND",
+        "READING",
+        "FALSE ALARMS",
+        "LOCATED",
+        "MISSED",
+        "BLOCKED",
+        "NO VERDICT",
+        "NOT ASKED",
+        "WAVERED",
+        "TOKENS",
+        "COST",
+        "TIME",
     ];
     let mut table = output::Table::new(&heads, width);
     for seat in &found.seats {
@@ -243,8 +260,7 @@ fn classes(found: &Bakeoff, width: usize) -> String {
 
 fn regrade_text(found: &Regrade, width: usize) -> String {
     let mut text = format!("{} past candidates judged again\n\n", found.candidates.len());
-    let mut table =
-        output::Table::new(&["STAGE", "ATTEMPT", "FATE", "SEAT", "THEN", "NOW", "", "WORDS"], width);
+    let mut table = output::Table::new(&["STAGE", "ATTEMPT", "FATE", "SEAT", "THEN", "NOW", "", "WORDS"], width);
     for now in &found.candidates {
         for heard in &now.heard {
             let then = now.candidate.earlier.iter().rev().find(|earlier| earlier.seat == heard.seat);
@@ -288,7 +304,10 @@ fn regrade_text(found: &Regrade, width: usize) -> String {
     for now in found.candidates.iter().filter(|now| now.disagreement) {
         let criteria: Vec<String> = now.disputed_criteria.iter().map(ToString::to_string).collect();
         let about = if criteria.is_empty() { String::new() } else { format!(", on criteria {}", criteria.join(", ")) };
-        text.push_str(&format!("{} attempt {}: the seats disagree{about}\n", now.candidate.stage, now.candidate.attempt));
+        text.push_str(&format!(
+            "{} attempt {}: the seats disagree{about}\n",
+            now.candidate.stage, now.candidate.attempt
+        ));
     }
     for left in &found.left_out {
         text.push_str(&format!("{} attempt {} is left out: {}\n", left.stage, left.attempt, left.why));

@@ -106,7 +106,7 @@ struct Ask {
 }
 
 /// What somebody who waits is told.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum News<'a> {
     /// A judgement has come in; how many are in, of how many.
     Heard(&'a Heard, usize, usize),

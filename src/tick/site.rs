@@ -87,7 +87,17 @@ impl Site {
             finished_kept: manifest.retention.finished_stages as usize,
             ..Policy::default()
         };
-        Ok(Self { root, manifest, families, policy, layout, repo_id, home: home.clone(), exe: exe.to_owned(), follow_up: FollowUp::Tick })
+        Ok(Self {
+            root,
+            manifest,
+            families,
+            policy,
+            layout,
+            repo_id,
+            home: home.clone(),
+            exe: exe.to_owned(),
+            follow_up: FollowUp::Tick,
+        })
     }
 
     /// Its git, whose children keep this guard open until they are gone.

@@ -234,11 +234,8 @@ mod tests {
 
     #[test]
     fn drift_is_against_the_newest_earlier_verdict_of_the_same_seat() {
-        let earlier = |seat: &str, said| Earlier {
-            run: "01-a.1.verifier".parse().expect("run"),
-            seat: identity(seat),
-            said,
-        };
+        let earlier =
+            |seat: &str, said| Earlier { run: "01-a.1.verifier".parse().expect("run"), seat: identity(seat), said };
         let candidate = Candidate {
             stage: "01-a".parse().expect("id"),
             attempt: 1,

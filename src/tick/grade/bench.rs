@@ -115,7 +115,8 @@ pub(super) fn screen(
     told: &mut dyn FnMut(News<'_>),
 ) -> Result<Vec<Screening>, TickError> {
     let mut screened = vec![Screening::Passed; dockets.len()];
-    let mut waiting: Vec<usize> = (0..dockets.len()).rev().filter(|at| dockets[*at].brief.gate_caps.is_some()).collect();
+    let mut waiting: Vec<usize> =
+        (0..dockets.len()).rev().filter(|at| dockets[*at].brief.gate_caps.is_some()).collect();
     let (total, mut done) = (waiting.len(), 0);
     let mut going: Vec<Going> = Vec::new();
     while !waiting.is_empty() || !going.is_empty() {
@@ -291,13 +292,7 @@ fn settle(
             Heard { located, criteria, ..blank(dockets, ask, said, verdict.headline) }
         }
     };
-    Heard {
-        tokens: charge.tokens,
-        cost_usd: charge.cost_usd,
-        usage_unknown: charge.unknown,
-        seconds,
-        ..opinion
-    }
+    Heard { tokens: charge.tokens, cost_usd: charge.cost_usd, usage_unknown: charge.unknown, seconds, ..opinion }
 }
 
 /// The verdict of a verifier that came to its end by itself, by the rules of a stage.

@@ -39,8 +39,12 @@ impl Corpus {
     /// Reads a corpus; every fault at once. With `only`, the candidates of these stages and no others.
     pub fn read(dir: &Path, only: &[StageId]) -> Result<Self, TickError> {
         let io = |source| TickError::Io { path: dir.to_owned(), source };
-        let mut folders: Vec<PathBuf> =
-            std::fs::read_dir(dir).map_err(io)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        let mut folders: Vec<PathBuf> = std::fs::read_dir(dir)
+            .map_err(io)?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
         folders.sort();
         let mut cases = Vec::new();
         let mut faults = Vec::new();

@@ -132,7 +132,9 @@ impl Past {
         };
         for object in [&key.tree, &key.base] {
             if !place.repo.object_exists(object)? {
-                return Ok(Err(format!("git has no object {object} any more; only what a branch holds is kept for ever")));
+                return Ok(Err(format!(
+                    "git has no object {object} any more; only what a branch holds is kept for ever"
+                )));
             }
         }
         let text = String::from_utf8_lossy(&bytes);
@@ -239,6 +241,10 @@ impl Past {
     /// Asks every seat, compares with what was said then, and writes `grade.json`.
     pub fn judge(self, told: &mut dyn FnMut(News<'_>)) -> Result<Regrade, TickError> {
         let heard = bench::hold(&self.dockets, &self.asks, &self.terms, told)?;
+        // The folder around this grading's checkouts goes where no stage has a checkout in it.
+        if let Some(around) = self.place.site.worktrees().parent() {
+            drop(std::fs::remove_dir(around));
+        }
         let mut of_each: Vec<Vec<_>> = self.dockets.iter().map(|_| Vec::new()).collect();
         for (ask, one) in self.asks.iter().zip(heard) {
             of_each[ask.docket].push(one);
