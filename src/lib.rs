@@ -12,3 +12,4 @@ pub mod report;
 pub mod runs;
 pub mod tick;
 pub mod timers;
+pub mod viewer;

@@ -1,5 +1,7 @@
 //! Stages that are done with leave `state.yaml`, and come back where a command is about them.
 
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
+
 mod support;
 
 use std::fs;

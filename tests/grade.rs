@@ -118,7 +118,8 @@ fn the_check_family_catches_everything_that_a_command_shows_and_raises_no_false_
     let machine = &found["machine"];
     assert_eq!(machine["gate_failed"], found["corpus"]["shown_by_command"], "the gates run the same commands");
     assert_eq!((&machine["controls_refused"], &machine["broken"]), (&json!([]), &json!([])));
-    assert_eq!((&machine["out_of_scope"], &seat["tokens"]), (&json!(1), &json!(0)));
+    assert!(machine["refused"].as_u64().is_some_and(|count| count >= 1), "the edit that is out of scope: {machine:#}");
+    assert_eq!(seat["tokens"], 0);
     assert!(!night.repo.join("state").exists(), "a repository that is not subscribed is left alone");
 }
 

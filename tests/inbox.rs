@@ -1,5 +1,7 @@
 //! What waits for a person, what they say to it, and how they are told: over the real binary.
 
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests build their world by hand")]
+
 mod support;
 
 use std::fs;
@@ -157,7 +159,7 @@ fn parked(theirs: &str, gate: &str) -> Night {
     night.stub("worker", &format!("sed 's/^1$/one/' a.txt >b && mv b a.txt; : >\"$T/ready\"; while [ ! -e \"$T/go\" ]; do sleep 0.02; done\n{HAND_IN}"));
     night.stub("verifier", SAY_PASS);
     night.manifest("");
-    night.write("a.txt", &(1..=20).map(|n| format!("{n}\n")).collect::<String>());
+    night.write("a.txt", &(1..=20).map(|n| n.to_string()).collect::<Vec<_>>().join("\n"));
     night.git(&["add", "a.txt"]);
     night.git(&["commit", "-qm", "Numbers"]);
     night.ok(&["init"]);

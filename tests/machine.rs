@@ -12,15 +12,17 @@ use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource,
 };
 use autometta::core::handoff::Handoff;
-use autometta::core::ids::{ObjectId, Role, RunId, StageId};
+use autometta::core::honesty::Findings;
+use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId, StageId};
 use autometta::core::notice::{Notice, NoticeKey, NoticeKind, of_ending};
 use autometta::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, Placed, Product, Pulse, Returned,
-    Sighting, Watched, WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Member, Observation, Placed, Product, Pulse,
+    Returned, Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, Rejected, operate, queued};
 use autometta::core::policy::Policy;
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
+use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::step::{Effect, step};
@@ -45,28 +47,40 @@ fn id(number: u64) -> ObjectId {
     format!("{number:040x}").parse().expect("id")
 }
 
-fn card(stage: &str, depends_on: &str, panel: &str) -> Card {
+fn card(stage: &str, more: &str, panel: &str) -> Card {
     let text = format!(
-        "# Stage card {stage}: Work\n\n## Metadata\n- **Worker:** W <w@local>\n{panel}\n{depends_on}\n## Objective\nDo.\n\n\
+        "# Stage card {stage}: Work\n\n## Metadata\n- **Worker:** W <w@local>\n{panel}\n{more}\n## Objective\nDo.\n\n\
          ## Deliverables\n1. `a/`: it\n\n## Acceptance criteria\n1. it works\n\n## Acceptance command\n```sh\ntrue\n```\n"
     );
     Card::parse(stage.parse().expect("stage"), &text).expect("card").card
 }
 
+/// The family of an identity in this world: `two` for those whose names begin with V, X, Y and Z.
+fn family(who: &Identity) -> FamilyName {
+    let name = if who.name().starts_with(['V', 'X', 'Y', 'Z']) { "two" } else { "one" };
+    name.parse().expect("family")
+}
+
 fn brief(card: &Card) -> Brief {
-    let placed = |identity: &autometta::core::ids::Identity, family: &str| Placed {
-        identity: identity.clone(),
-        family: family.parse().expect("family"),
-    };
+    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
     let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
+    let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
     Brief {
         card: card.clone(),
         card_sha256: "0".repeat(64),
-        worker: placed(&card.worker, "one"),
-        verifiers: card.verifiers.seats().iter().map(|seat| placed(seat, "two")).collect(),
+        worker: placed(&card.worker),
+        verifiers: card.verifiers.seats().iter().map(placed).collect(),
         worker_caps: caps,
         verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
         gate_caps: Some(Reservation { seconds: Seconds(10), ..Reservation::default() }),
+        members: everybody
+            .map(|who| Member {
+                placed: placed(who),
+                model_use: ModelUse::Model,
+                worker_caps: caps,
+                verifier_caps: caps,
+            })
+            .collect(),
     }
 }
 
@@ -126,7 +140,12 @@ impl World {
                 let changed = if other == 3 { Vec::new() } else { vec![path.to_owned()] };
                 let candidate =
                     Candidate { commit: id(self.trees * 2), tree: id(self.trees * 2 + 1), run: run.clone() };
-                WorkSighting::Captured(Captured { candidate, changed, embedded: Vec::new() })
+                WorkSighting::Captured(Captured {
+                    candidate,
+                    changed,
+                    embedded: Vec::new(),
+                    findings: Box::new(Findings::default()),
+                })
             }
         }
     }
@@ -213,6 +232,8 @@ impl World {
                         timed_out: false,
                         elapsed_seconds: 0.1,
                         output_tail: String::new(),
+                        retries: u32::from(failed) * u32::try_from(self.dice.roll(3)).expect("small"),
+                        error_line: None,
                     });
                     if failed {
                         record.exit = ProcessEnd::Code(1);
@@ -262,11 +283,13 @@ impl World {
             _ => {
                 let tree = &landing.approval.tree;
                 assert!(self.passed_gates.contains(tree), "{}: {tree} lands, and no gate saw it", stage.id);
+                let asked = self.cards[&stage.id].verifiers.rationale().is_none();
                 assert!(
-                    self.passed_votes.contains(&landing.approval.verified_tree),
+                    !asked || self.passed_votes.contains(&landing.approval.verified_tree),
                     "{}: nobody said PASS to what lands",
                     stage.id
                 );
+                assert_eq!(asked, !landing.approval.verifiers.is_empty(), "{}: who vouches for it", stage.id);
                 self.landed.insert(stage.id.clone(), tree.clone());
                 LandingSighting::Landed(landing.candidate.commit.clone())
             }
@@ -320,7 +343,19 @@ impl World {
     }
 }
 
-fn check(state: &State, budget: &Budget, policy: &Policy) {
+/// Whoever works and whoever judges are of different families, by what the state says and by what flies.
+fn assert_apart(stage: &Stage) {
+    let judges = stage.life.flights().into_iter().filter(|flight| flight.run.role == Role::Verifier);
+    let flying = judges.filter_map(|flight| flight.family.clone());
+    for judge in stage.verifiers.iter().map(family).chain(flying) {
+        assert_ne!(judge, family(&stage.worker), "{}: {} is judged by its own family", stage.id, stage.worker);
+    }
+    if let Life::Working(working) = &stage.life {
+        assert_eq!(working.flight.identity.as_ref(), Some(&stage.worker), "{}: another works", stage.id);
+    }
+}
+
+fn check(state: &State, budget: &Budget, policy: &Policy, cards: &BTreeMap<StageId, Card>) {
     let flights: Vec<&Flight> = state.flights().map(|(_, flight)| flight).collect();
     let unique: BTreeSet<&RunId> = flights.iter().map(|flight| &flight.run).collect();
     assert_eq!(unique.len(), flights.len(), "two flights of one run");
@@ -330,7 +365,11 @@ fn check(state: &State, budget: &Budget, policy: &Policy) {
     assert_eq!(budget.tokens_spent, charged, "every run is charged once");
     assert!(budget.tokens_spent.0 + budget.tokens_reserved.0 <= CAP, "a cap is passed");
     for stage in &state.stages {
-        assert!(stage.failures <= policy.work_retries + 1, "{} failed {} times", stage.id, stage.failures);
+        let rungs = u32::try_from(cards[&stage.id].escalation.len()).expect("few") + 1;
+        assert!(stage.rung < rungs, "{} is on rung {} of {rungs}", stage.id, stage.rung);
+        let most = rungs * (policy.work_retries + 1);
+        assert!(stage.failures <= most, "{} failed {} times, and {most} is the most", stage.id, stage.failures);
+        assert_apart(stage);
         let runs: Vec<&RunId> = stage.history.iter().map(|past| &past.run).collect();
         let once: BTreeSet<&RunId> = runs.iter().copied().collect();
         assert_eq!(once.len(), runs.len(), "{}: a run twice in its history", stage.id);
@@ -342,11 +381,30 @@ fn check(state: &State, budget: &Budget, policy: &Policy) {
     assert_eq!(again.into_state().as_ref(), Ok(state), "a state survives its file");
 }
 
-/// Lives through one night and says how many stages landed.
-fn night(seed: u64) -> usize {
+/// What a night came to.
+#[derive(Default)]
+struct Sum {
+    landed: usize,
+    climbed: usize,
+    stepped_over: usize,
+}
+
+/// Lives through one night.
+fn night(seed: u64) -> Sum {
     let one = "- **Verifier:** V <v@local>";
     let panel = "- **Verifier panel:** 2 of V <v@local>; X <x@local>; Y <y@local>";
-    let cards = [card("01-a", "", one), card("02-b", "- **Depends on:** 01-a", panel), card("03-c", "", panel)];
+    // The last rung of the first card sends its verifier's seat to another; the first of the third card would need three
+    // others for its panel, and there are two. In one night of three, that card states a rationale and asks nobody.
+    let last = if seed.is_multiple_of(3) {
+        card("03-c", "", "- **Verifier:** none (prose only)")
+    } else {
+        card("03-c", "- **Escalation:** X2 <x2@local>; W3 <w3@local>", panel)
+    };
+    let cards = [
+        card("01-a", "- **Escalation:** W2 <w2@local>; V2 <v2@local>", one),
+        card("02-b", "- **Depends on:** 01-a", panel),
+        last,
+    ];
     let landing = if seed.is_multiple_of(2) { LandingMode::Auto } else { LandingMode::Ask };
     let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), ..Policy::default() };
     let mut world = World {
@@ -370,6 +428,7 @@ fn night(seed: u64) -> usize {
     let queue = Command::AddStages(stages.collect());
     (state, budget) = operate(&state, &budget, queue, world.now).map(|done| (done.state, done.budget)).expect("queued");
     let mut told = BTreeSet::new();
+    let mut sum = Sum::default();
     for _ in 0..120 {
         world.now += TimeDelta::minutes(7);
         if world.dice.roll(3) == 0 {
@@ -409,8 +468,11 @@ fn night(seed: u64) -> usize {
             }
         }
         check_notices(&state, &done.state, &seen, &mut told);
+        let count = |event: &str| done.notes.iter().filter(|note| note.event == event).count();
+        sum.climbed += count("escalated");
+        sum.stepped_over += count("rung-skipped");
         (state, budget) = (done.state, done.budget);
-        check(&state, &budget, &policy);
+        check(&state, &budget, &policy, &world.cards);
         let quiet = world.quiet(&state);
         let nothing = step(&state, &budget, &quiet, &policy, world.now);
         assert_eq!(nothing.state, state, "nothing new, and the state changed");
@@ -424,7 +486,7 @@ fn night(seed: u64) -> usize {
             assert!(world.landed.contains_key(&stage.id), "{} is completed and never landed", stage.id);
         }
     }
-    world.landed.len()
+    Sum { landed: world.landed.len(), ..sum }
 }
 
 /// Whoever ended without landing is told of, once; a notice stays until it was taken up.
@@ -463,6 +525,9 @@ proptest! {
 
 #[test]
 fn enough_stages_land_for_the_check_to_see_something() {
-    let landed: usize = (0..60).map(night).sum();
+    let nights: Vec<Sum> = (0..60).map(night).collect();
+    let total = |count: fn(&Sum) -> usize| nights.iter().map(count).sum::<usize>();
+    let (landed, climbed, over) = (total(|sum| sum.landed), total(|sum| sum.climbed), total(|sum| sum.stepped_over));
     assert!(landed >= 12, "only {landed} of 180 stages landed");
+    assert!(climbed >= 60 && over >= 20, "only {climbed} climbs, {over} rungs stepped over");
 }

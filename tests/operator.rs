@@ -560,6 +560,7 @@ fn commands_work_from_a_folder_inside_the_repository_and_with_repo_from_anywhere
     let repo = night.repo.display().to_string();
     assert!(run(&["--repo", &repo, "status"], &night.base()).contains("01-work"));
     assert!(run(&["status", "--repo", "repo"], &night.base()).contains("01-work"));
-    let outside = night.command(&["status"]).current_dir(night.t()).output().expect("runs");
+    let outside = night.command(&["inbox"]).current_dir(night.t()).output().expect("runs");
     assert_eq!(outside.status.code(), Some(1));
+    assert!(run(&["status"], &night.t()).contains("1 repository"), "outside a repository: all that have subscribed");
 }

@@ -277,8 +277,13 @@ fn assert_landed(night: &Night, commit: &str, stage: &str, worker: &str, verifie
     assert_eq!(trailer("Co-Authored-By"), verifier);
     assert_eq!(trailer("Autometta-Stage"), stage);
     assert_eq!(trailer("Autometta-Run"), format!("{stage}.1.worker"));
-    assert_eq!(trailer("Autometta-Worker"), worker);
-    assert_eq!(trailer("Autometta-Verifier"), verifier);
+    for (key, who, role) in [("Worker", worker, "worker"), ("Verifier", verifier, "verifier")] {
+        let order: Value =
+            serde_json::from_str(&night.read(format!("repo/state/runs/{stage}.1.{role}/run.json"))).expect("json");
+        let (model, version) = (order["model"].as_str().expect("a model"), order["cli_version"].as_str());
+        assert_eq!(trailer(&format!("Autometta-{key}")), format!("{who} ({model})"));
+        assert!(version.is_some_and(|version| version.contains(|c: char| c.is_ascii_digit())), "{order:#}");
+    }
     assert_eq!(trailer("Autometta-Tree"), show("%T"));
     assert_eq!(night.git(&["show", &format!("{commit}:{stage}.txt")]), format!("work by {stage}.1.worker"));
     assert_eq!(night.read(format!("repo/{stage}.txt")), format!("work by {stage}.1.worker\n"));

@@ -284,6 +284,10 @@ fn the_same_figures_are_there_as_data_and_since_moves_the_window() {
     let night = eventful();
     let truth = truth(&night);
     let read = |args: &[&str]| -> Value { serde_json::from_str(&night.ok(args)).expect("json") };
+    // The end of the night writes one by itself.
+    let page = night.repo.join("state/report.html");
+    night.wait("the report of the night's end", || page.exists());
+    fs::remove_file(&page).expect("removed");
     let all = read(&["report", "--json"]);
     assert!(!night.repo.join("state/report.html").exists(), "--json writes nothing");
     let schema = schemars::schema_for!(autometta::core::night::Night).to_value();

@@ -7,12 +7,16 @@
 use std::fs;
 use std::path::Path;
 
+use autometta::cli::AttachPlan;
+use autometta::cli::{Fleet, RepoStatus, Story};
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
 use autometta::core::grade::{Answer, Bakeoff, Regrade};
 use autometta::core::handoff::Handoff;
+use autometta::core::honesty::Report as Flags;
 use autometta::core::manifest::Manifest;
+use autometta::core::models::ModelTable;
 use autometta::core::night::Night;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
@@ -35,20 +39,27 @@ fn of<T: JsonSchema>() -> Value {
 /// Every document that another tool may read, with its schema.
 fn all() -> Vec<(&'static str, Value)> {
     vec![
+        ("attach", of::<AttachPlan>()),
         ("state", of::<StateDoc>()),
         ("budget", of::<Budget>()),
         ("card", of::<Card>()),
         ("handoff", Handoff::schema()),
         ("verdict", Verdict::schema()),
+        ("verdict-scored", Verdict::scored_schema()),
         ("run", of::<RunOrder>()),
         ("started", of::<Started>()),
         ("agent", of::<AgentStarted>()),
         ("exit", of::<ExitRecord>()),
+        ("flags", of::<Flags>()),
         ("registry-entry", of::<RegistryEntry>()),
         ("manifest", of::<Manifest>()),
+        ("models", of::<ModelTable>()),
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("status", of::<RepoStatus>()),
+        ("fleet", of::<Fleet>()),
+        ("show", of::<Story>()),
         ("doctor", of::<Report>()),
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),
@@ -84,7 +95,7 @@ fn every_schema_compiles_and_refuses_a_document_of_another_kind() {
     for (name, schema) in all() {
         let validator = jsonschema::validator_for(&schema).expect(name);
         assert!(!validator.is_valid(&json!(["nothing", "of", "the", "kind"])), "{name}");
-        if name != "manifest" && name != "budget" {
+        if !["manifest", "models", "budget"].contains(&name) {
             assert!(!validator.is_valid(&json!({})), "{name} has required keys");
         }
         assert!(!validator.is_valid(&json!({"surprise": 1})) || name == "ledger-line", "{name} refuses unknown keys");

@@ -12,7 +12,7 @@ use super::inbox::{AnswerArgs, RejectArgs};
 #[derive(Debug, Parser)]
 #[command(
     name = "autometta",
-    version,
+    version = env!("AUTOMETTA_VERSION"),
     after_help = "Examples:\n  autometta demo                       see it work, in a scratch repository\n  autometta init                       make this repository ready\n  autometta add-stage stage-cards/01-greeting.md\n  autometta run                        work through the queue now\n  */5 * * * * autometta tick           or let cron do it, all night\n\nExit codes: 0 done or nothing to do; 1 failed; 2 wrong usage; 3 refused, and why; 4 halted."
 )]
 pub struct Cli {
@@ -47,14 +47,20 @@ pub enum Command {
     #[command(after_help = "Example:\n  autometta run")]
     Run(RunArgs),
     /// Show the queue, what runs, what waits and why, and the budget.
-    #[command(after_help = "Examples:\n  autometta status\n  autometta status --json | jq .stages")]
-    Status(ReadArgs),
+    #[command(
+        after_help = "Examples:\n  autometta status                      this repository, one screen\n  autometta status --watch              the same, as things happen; q ends it\n  autometta status --all                every subscribed repository, a line each\n  autometta status --json | jq .waits   what comes next for each stage"
+    )]
+    Status(super::status::StatusArgs),
     /// Show the whole story of one stage.
-    #[command(after_help = "Example:\n  autometta show 01-greeting")]
-    Show(ShowArgs),
-    /// Show the ledger in words; --verify checks its chain of hashes.
-    #[command(after_help = "Examples:\n  autometta log\n  autometta log --verify")]
-    Log(LogArgs),
+    #[command(
+        after_help = "Examples:\n  autometta show 01-greeting\n  autometta show 01-greeting --json | jq .records"
+    )]
+    Show(super::show::ShowArgs),
+    /// Show the ledger in words, or with --run what an agent prints; --verify checks the ledger's chain of hashes.
+    #[command(
+        after_help = "Examples:\n  autometta log -n 20 --follow            the newest lines, and what is added\n  autometta log --stage 01-greeting --since 12h\n  autometta log --run 01-greeting -f      what its newest run prints, made readable\n  autometta log --run 01-greeting.1.worker --raw\n  autometta log --verify"
+    )]
+    Log(super::log::LogArgs),
     /// Write one self-contained HTML page about the night: what landed, what needs you, what it cost, what ran when.
     #[command(
         after_help = "Examples:\n  autometta report                      writes state/report.html and prints its path\n  autometta report --since 22:00 --output night.html\n  autometta report --json | jq .outcome"
@@ -93,6 +99,11 @@ pub enum Command {
     /// Lift halts and pauses. A cap on spend that is still reached is not lifted.
     #[command(after_help = "Example:\n  autometta resume")]
     Resume(JsonArgs),
+    /// Watch the night in tmux: the status, the log, and a window for each run. Looking changes nothing.
+    #[command(
+        after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."
+    )]
+    Attach(super::attach::AttachArgs),
     /// Look whether everything is fit for a night, and say what mends what is not; --restore brings a damaged state back.
     #[command(
         after_help = "Exits 0 without faults, 1 with. Changes nothing without --restore.\n\nExamples:\n  autometta doctor                 this machine, home, the timer and this repository\n  autometta doctor --all           every subscribed repository\n  autometta doctor --restore       bring state.yaml and budget.json back from refs/autometta/state"
@@ -125,6 +136,14 @@ pub enum Command {
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),
+    /// Print what a shell needs to complete the words of this program.
+    #[command(
+        after_help = "Examples:\n  autometta completions bash > ~/.local/share/bash-completion/completions/autometta\n  autometta completions zsh > ~/.zfunc/_autometta\n  autometta completions fish > ~/.config/fish/completions/autometta.fish"
+    )]
+    Completions(super::completions::CompletionsArgs),
+    /// Print the manual page, or write one for every command into a folder.
+    #[command(after_help = "Examples:\n  autometta man | man -l -\n  autometta man --out ~/.local/share/man/man1")]
+    Man(super::man::ManArgs),
 }
 
 /// `init`
@@ -216,30 +235,6 @@ pub struct ReadArgs {
 #[derive(Debug, Args)]
 pub struct JsonArgs {
     /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `show`
-#[derive(Debug, Args)]
-pub struct ShowArgs {
-    /// The stage.
-    pub stage: StageId,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `log`
-#[derive(Debug, Args)]
-pub struct LogArgs {
-    /// Check the chain of hashes from the first line to the last.
-    #[arg(long)]
-    pub verify: bool,
-    /// Only what concerns this stage.
-    #[arg(long)]
-    pub stage: Option<StageId>,
-    /// Print the ledger's lines as they are.
     #[arg(long)]
     pub json: bool,
 }

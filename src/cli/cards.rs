@@ -67,6 +67,7 @@ fn new(site: &Site, stage: &StageId, title: &str) -> anyhow::Result<u8> {
 struct LintEntry<'a> {
     path: &'a PathBuf,
     card: &'a Option<crate::core::card::Card>,
+    resolved: &'a [crate::core::observation::Placed],
     faults: &'a crate::core::fault::Faults,
     warnings: &'a crate::core::fault::Faults,
 }
@@ -83,7 +84,13 @@ fn lint(site: &Site, cards: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     if json {
         let entries: Vec<LintEntry<'_>> = linted
             .iter()
-            .map(|one| LintEntry { path: &one.path, card: &one.card, faults: &one.faults, warnings: &one.warnings })
+            .map(|one| LintEntry {
+                path: &one.path,
+                card: &one.card,
+                resolved: &one.placed,
+                faults: &one.faults,
+                warnings: &one.warnings,
+            })
             .collect();
         output::json(&entries)?;
     } else {
@@ -98,6 +105,11 @@ fn lint(site: &Site, cards: &[PathBuf], json: bool) -> anyhow::Result<u8> {
             }
             if one.faults.is_empty() {
                 text.push_str(&format!("{name}: ok\n"));
+                for (index, placed) in one.placed.iter().enumerate() {
+                    let role = if index == 0 { "worker" } else { "verifier" };
+                    let model = placed.model.as_deref().unwrap_or("no model");
+                    text.push_str(&format!("  {role} {} is {}, {model}\n", placed.identity, placed.family));
+                }
             }
         }
         output::print(&text)?;

@@ -11,7 +11,7 @@ use crate::files::home::Home;
 use crate::files::store::Loaded;
 use crate::git::{Git, Repo, Signature};
 use crate::tick::init::{self, Adopt};
-use crate::tick::{Site, clock, heartbeat, operate};
+use crate::tick::{Site, clock, operate};
 
 use super::args::DemoArgs;
 use super::{DONE, FAILED, logging, output, run, status};
@@ -40,10 +40,7 @@ pub fn demo(args: &DemoArgs) -> anyhow::Result<u8> {
     output::print("\nworking through it, one tick at a time:\n")?;
     let loaded = run::drain(&site, false)?;
     let now = clock::now();
-    output::print(&format!(
-        "\n{}",
-        status::text(&site, &loaded, heartbeat::read(&site).as_ref(), now, output::width())
-    ))?;
+    output::print(&format!("\n{}", status::text(&site, now)?))?;
     let git = site.repo(None)?;
     output::print(&format!("\ncommits on {}:\n{}", site.base_branch()?, commits(&git, &loaded)?))?;
     output::print(&format!("reasons of what did not land:\n{}", reasons(&loaded)))?;

@@ -178,10 +178,10 @@ fn bakeoff_text(found: &Bakeoff, width: usize) -> String {
     );
     let machine = &found.machine;
     text.push_str(&format!(
-        "without any verifier: {} refused by their scope, {} by their gates, {} would get to a verifier\n\n",
-        machine.out_of_scope,
+        "without any verifier: {} refused by the checks of scope and honesty, {} by their gates, {} would get to a verifier\n\n",
+        machine.refused,
         machine.gate_failed,
-        corpus.defects.saturating_sub(machine.out_of_scope + machine.gate_failed)
+        corpus.defects.saturating_sub(machine.refused + machine.gate_failed)
     ));
     for stage in &machine.controls_refused {
         text.push_str(&format!("{stage} is a control and was refused: is this machine lacking a tool?\n"));

@@ -5,13 +5,16 @@
 #![expect(clippy::disallowed_macros, reason = "this is the layer that prints")]
 
 mod args;
+mod attach;
 mod cards;
+mod completions;
 mod demo;
 mod doctor;
 mod grade;
 mod inbox;
 mod log;
 mod logging;
+mod man;
 mod ops;
 mod output;
 mod register;
@@ -19,9 +22,13 @@ mod report;
 mod run;
 mod show;
 mod status;
+mod terminal;
 mod ticks;
 mod timer;
 mod watch;
+
+pub use show::Story;
+pub use status::{Fleet, RepoStatus};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,6 +42,8 @@ use crate::tick::{FailureKind, Site, TickError, meter_for};
 use crate::timers::TimerError;
 
 use args::{Cli, Command};
+
+pub use attach::AttachPlan;
 
 /// Done, or nothing to do.
 const DONE: u8 = 0;
@@ -116,6 +125,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Reject(args) => inbox::reject(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
+        Command::Attach(args) => attach::attach(&at, &args),
         Command::Doctor(args) => doctor::doctor(&at, &args),
         Command::Register(args) => register::register(&at, &args),
         Command::Watch(args) => watch::watch(&at, &args),
@@ -124,6 +134,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Timer(args) => timer::timer(&at, &args),
         Command::Grade(args) => grade::grade(&at, &args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     }
 }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::core::notice;
 use crate::files::ledger;
 use crate::files::store::{self, Loaded};
-use crate::tick::{self, Site, clock, heartbeat};
+use crate::tick::{self, Site, clock};
 
 use super::args::RunArgs;
 use super::{DONE, HALTED, Place, logging, output, status};
@@ -28,10 +28,7 @@ pub fn run(at: &Place, args: &RunArgs) -> anyhow::Result<u8> {
     let site = at.site()?;
     let loaded = drain(&site, args.quiet)?;
     let now = clock::now();
-    output::print(&format!(
-        "\n{}",
-        status::text(&site, &loaded, heartbeat::read(&site).as_ref(), now, output::width())
-    ))?;
+    output::print(&format!("\n{}", status::text(&site, now)?))?;
     Ok(if loaded.budget.halted { HALTED } else { DONE })
 }
 

@@ -11,6 +11,7 @@ use super::fault::Faults;
 use super::ids::{Identity, StageId};
 use super::quantity::{MicroUsd, Seconds, Tokens};
 
+mod judging;
 mod markdown;
 mod name;
 mod parse;
@@ -19,6 +20,7 @@ mod path;
 mod tests;
 mod value;
 
+pub use judging::{Check, CommandRule, MAX_GATE_RETRIES};
 pub use path::{PathError, RelativePath};
 
 /// The size of the largest card that is read, in bytes. A card goes into every prompt of its stage.
@@ -47,6 +49,8 @@ pub struct Card {
     pub worker: Identity,
     /// Who judges it.
     pub verifiers: Verifiers,
+    /// The seats, counted from 1, whose brief is to find the strongest reason to reject.
+    pub adversarial_seats: Vec<u32>,
     /// Who works when the worker before could not, in order.
     pub escalation: Vec<Identity>,
     /// The stages that must be completed first.
@@ -73,6 +77,12 @@ pub struct Card {
     pub criteria: Vec<String>,
     /// The acceptance commands in order, each the verbatim text of one shell block. Empty: the verifier alone judges.
     pub commands: Vec<String>,
+    /// How each of these commands is run, in the same order.
+    pub command_rules: Vec<CommandRule>,
+    /// Test files that the stage must leave as they are: files, folders or globs.
+    pub contract_tests: Vec<RelativePath>,
+    /// What has to hold of the change besides, as far as no model is needed to tell.
+    pub checks: Vec<Check>,
     /// Paths the stage must not change, whatever else the card says.
     pub out_of_scope: Vec<RelativePath>,
     /// The card's own limits.
@@ -92,7 +102,7 @@ impl Card {
     /// Whether the stage may change `path`, which is relative to the project's root as git prints it.
     pub fn covers(&self, path: &str) -> Scope {
         let mut allowed = self.deliverables.iter().map(|one| &one.path).chain(&self.path_claims);
-        if self.out_of_scope.iter().any(|out| out.covers(path)) {
+        if self.out_of_scope.iter().any(|out| out.covers_alias(path)) {
             Scope::OutOfScope
         } else if allowed.any(|allowed| allowed.covers(path)) {
             Scope::Allowed
@@ -101,9 +111,20 @@ impl Card {
         }
     }
 
-    /// Whether an empty change completes the stage: its card says `Deliverables: none`.
+    /// What the verifier on a seat is asked for; one verifier alone has no seat number.
+    pub fn stance(&self, seat: Option<u32>) -> Stance {
+        if self.adversarial_seats.contains(&seat.unwrap_or(1)) { Stance::Adversarial } else { Stance::Judge }
+    }
+
+    /// Whether an empty change completes the stage: its card says `Deliverables: none`, and no check asks for more.
     pub fn may_change_nothing(&self) -> bool {
-        self.deliverables.is_empty()
+        self.deliverables.is_empty() && !self.checks.contains(&Check::DiffNotEmpty)
+    }
+
+    /// Whether the card names this very file, or a folder of `kind`, rather than some folder that happens to hold it.
+    pub fn names(&self, path: &str, kind: impl Fn(&str) -> bool) -> bool {
+        let mut claims = self.deliverables.iter().map(|one| &one.path).chain(&self.path_claims);
+        claims.any(|claim| claim.covers(path) && (!claim.is_folder() || kind(claim.as_str())))
     }
 }
 
@@ -125,6 +146,17 @@ pub struct Deliverable {
     pub path: RelativePath,
     /// What the card says about it; may be empty.
     pub note: String,
+    /// Whether it is to be gone afterwards: its note begins with the word `removed`.
+    pub removed: bool,
+}
+
+/// What a verifier is asked for. Either way its verdict has the same shape and its vote the same weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// Whether the change does what the card asks.
+    Judge,
+    /// The strongest reason to reject it.
+    Adversarial,
 }
 
 /// Who judges a stage.
@@ -135,6 +167,8 @@ pub enum Verifiers {
     One(Identity),
     /// Several, of whom a quorum decides.
     Panel(Panel),
+    /// Nobody, and why: the gates alone decide.
+    None(String),
 }
 
 impl Verifiers {
@@ -143,14 +177,24 @@ impl Verifiers {
         match self {
             Self::One(identity) => std::slice::from_ref(identity),
             Self::Panel(panel) => panel.seats(),
+            Self::None(_) => &[],
         }
     }
 
     /// How many must agree.
     pub fn quorum(&self) -> u32 {
         match self {
-            Self::One(_) => 1,
+            // Of no seats at all, none can ever be enough.
+            Self::One(_) | Self::None(_) => 1,
             Self::Panel(panel) => panel.quorum(),
+        }
+    }
+
+    /// Why nobody judges, where that is so.
+    pub fn rationale(&self) -> Option<&str> {
+        match self {
+            Self::None(why) => Some(why),
+            Self::One(_) | Self::Panel(_) => None,
         }
     }
 }

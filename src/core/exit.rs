@@ -160,12 +160,18 @@ pub struct GateResult {
     pub elapsed_seconds: f64,
     /// The end of what it printed, at most 4,000 characters.
     pub output_tail: String,
+    /// How often it may be run again after it failed; each further try is a gate run of its own.
+    #[serde(default, skip_serializing_if = "crate::core::quantity::is_zero")]
+    pub retries: u32,
+    /// The first line of its output that looks like an error, where its card has the output looked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_line: Option<String>,
 }
 
 impl GateResult {
     /// Whether the command succeeded.
     pub fn passed(&self) -> bool {
-        self.exit == ProcessEnd::Code(0) && !self.timed_out
+        self.exit == ProcessEnd::Code(0) && !self.timed_out && self.error_line.is_none()
     }
 }
 

@@ -37,6 +37,9 @@ pub struct FamilyOverride {
     /// Model names by identity handle, such as `gpt-5-6-sol: gpt-5.6-sol`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub models: Option<BTreeMap<String, String>>,
+    /// The command that prints its version, such as `[my-agent, --version]`; it goes into the record of each run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_command: Option<Vec<String>>,
     /// Whether the CLI confines its model's commands; `workspace-write` unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Sandbox>,

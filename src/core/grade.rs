@@ -96,8 +96,8 @@ pub enum ShownBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Screening {
-    /// It changes nothing, or what it may not change.
-    OutOfScope,
+    /// Our own checks of scope and honesty refuse it.
+    Refused,
     /// A gate fails.
     GateFailed,
     /// The gates broke or were lost: they say nothing.
@@ -109,7 +109,7 @@ pub enum Screening {
 impl Screening {
     /// Whether such a candidate is refused without a verifier.
     pub fn refuses(self) -> bool {
-        matches!(self, Self::OutOfScope | Self::GateFailed)
+        matches!(self, Self::Refused | Self::GateFailed)
     }
 }
 
@@ -241,6 +241,7 @@ mod tests {
                 evidence: evidence.to_owned(),
             }],
             additional_findings: findings.to_owned(),
+            scores: None,
         };
         for (judgement, evidence, findings, found) in [
             (Judgement::Fail, "pages.py:3 leaves one out", "", true),

@@ -115,12 +115,33 @@ text_name!(
     /// A kind of planted defect, such as `off-by-one`.
     DefectClass,
     "defect class",
-    "lower-case letters, digits and dashes, beginning with a letter",
+    "a lower-case letter, then lower-case letters, digits and dashes",
     r"^[a-z][a-z0-9-]*$",
     |text| {
         text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     }
+);
+
+text_name!(
+    /// The name of a tier of models, such as `top`.
+    TierName,
+    "tier name",
+    "a lower-case letter, then lower-case letters, digits and dashes",
+    r"^[a-z][a-z0-9-]*$",
+    |text| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_name!(
+    /// The name of a model as its CLI knows it, such as `claude-opus-5`.
+    ModelName,
+    "model name",
+    "one word without blanks that does not begin with a dash",
+    r"^[^\s-][^\s]*$",
+    |text| !text.is_empty() && !text.starts_with('-') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 );
 
 text_name!(

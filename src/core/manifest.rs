@@ -11,11 +11,13 @@ use serde_json::Value;
 
 use super::fault::Faults;
 use super::ids::FamilyName;
+use super::paths::PathPatterns;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::verdict::BEST;
 
 mod values;
 
-pub use super::card::LandingMode;
+pub use super::card::{LandingMode, MAX_GATE_RETRIES};
 pub use super::family::{AuthMode, DecoderKind, FamilyOverride};
 pub use values::{FormError, RepoPath, TimeLimit};
 
@@ -56,10 +58,18 @@ pub struct Manifest {
     pub setup_timeout: TimeLimit,
     /// The standing gates: every candidate must pass them besides its card's own acceptance command.
     pub gates: Vec<Gate>,
+    /// Paths or globs that no worker may ever change, whatever its card claims. Default `.autometta.yaml`,
+    /// `.autometta.local.yaml` and `stage-cards`.
+    pub protected: Vec<RepoPath>,
+    /// Paths or globs that a stage may change with no verifier, where its card says `Verifier: none (why)` and claims
+    /// nothing else. Default none.
+    pub allow_unverified: Vec<RepoPath>,
     /// How often a stage is tried again after a failure.
     pub retry: Retry,
     /// What differs from the built-in families, and families of one's own.
     pub families: BTreeMap<FamilyName, FamilyOverride>,
+    /// Whether verifiers also score a change, and how low a score may be.
+    pub review: Review,
     /// Whether a verified change lands by itself (`auto`) or waits for `autometta approve` (`ask`). Default `auto`.
     pub landing: LandingMode,
     /// The command that tells a person something, as an argument list; `{message}` is the message, `{kind}`, `{stage}`,
@@ -84,6 +94,11 @@ pub struct Gate {
     /// How long it may take. Default: `defaults.gate_timeout`.
     #[serde(default)]
     pub timeout: Option<TimeLimit>,
+    /// How often it may be run again, in a fresh checkout, after it failed, 0 to 3. Default 0. Every failed try is
+    /// recorded, and the verifiers are told of it.
+    #[serde(default, skip_serializing_if = "crate::core::quantity::is_zero")]
+    #[schemars(range(max = 3))]
+    pub retries: u32,
 }
 
 /// How often a stage is tried again, by what went wrong. Each is a number of tries after the first, at most 20.
@@ -99,6 +114,17 @@ pub struct Retry {
     /// After a run that was lost without its own fault. Default 3.
     #[schemars(range(max = 20))]
     pub infrastructure: u32,
+}
+
+/// What a verifier is asked for besides its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Review {
+    /// Whether verifiers that are models score alignment, approach and tests, each from 1 to 10. Default no.
+    pub scores: bool,
+    /// A PASS with any score below this is a FAIL: the worker is briefed again with the review. 1 to 10, default 6.
+    #[schemars(range(min = 1, max = 10))]
+    pub floor: u32,
 }
 
 /// How much of the past stays at hand.
@@ -163,8 +189,11 @@ impl Default for Manifest {
             setup: None,
             setup_timeout: TimeLimit::minutes(10),
             gates: Vec::new(),
+            protected: [".autometta.yaml", ".autometta.local.yaml", "stage-cards"].map(RepoPath::known).into(),
+            allow_unverified: Vec::new(),
             retry: Retry::default(),
             families: BTreeMap::new(),
+            review: Review::default(),
             landing: LandingMode::Auto,
             notify: Vec::new(),
             retention: Retention::default(),
@@ -177,6 +206,12 @@ impl Default for Manifest {
 impl Default for Retry {
     fn default() -> Self {
         Self { work: 1, verifier: 3, infrastructure: 3 }
+    }
+}
+
+impl Default for Review {
+    fn default() -> Self {
+        Self { scores: false, floor: 6 }
     }
 }
 
@@ -252,6 +287,14 @@ impl Manifest {
             faults.add(None, "/notify/0", "it is not the name of a program");
         }
         self.gate_faults(&mut faults);
+        for (key, paths) in [("protected", &self.protected), ("allow_unverified", &self.allow_unverified)] {
+            if let Err(error) = PathPatterns::new(paths.iter().map(RepoPath::as_str)) {
+                faults.add(None, format!("/{key}"), error.to_string());
+            }
+        }
+        if !(1..=BEST).contains(&self.review.floor) {
+            faults.add(None, "/review/floor", format!("`{}` is not a score between 1 and {BEST}", self.review.floor));
+        }
         for (key, tries) in [
             ("work", self.retry.work),
             ("verifier", self.retry.verifier),
@@ -282,6 +325,10 @@ impl Manifest {
             }
             if gate.run.trim().is_empty() {
                 faults.add(None, format!("{place}/run"), "it has no command");
+            }
+            if gate.retries > MAX_GATE_RETRIES {
+                let message = format!("`{}` is more than {MAX_GATE_RETRIES}; repair the gate instead", gate.retries);
+                faults.add(None, format!("{place}/retries"), message);
             }
         }
     }

@@ -604,7 +604,7 @@ impl RunNight {
         if let Some(verdict) = &self.verdict {
             return verdict.judged.as_str().to_owned();
         }
-        if self.gates.iter().any(|gate| !gate.passed) {
+        if outcome != RunOutcome::Flaked && self.gates.iter().any(|gate| !gate.passed) {
             return "gate failed".to_owned();
         }
         let words = match outcome {
@@ -612,6 +612,7 @@ impl RunNight {
             RunOutcome::Done if self.handoff.is_some() => "handed in",
             RunOutcome::Done => "done",
             RunOutcome::Failed => "failed",
+            RunOutcome::Flaked => "failed, and was run again",
             RunOutcome::Asked => "asked",
             RunOutcome::OverCap => "over its cap",
             RunOutcome::NoHandoff => "no handoff",

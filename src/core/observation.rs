@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::card::Card;
 use super::exit::{ExitRecord, Usage};
 use super::handoff::Handoff;
+use super::honesty::{Findings, FrozenFile};
 use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
 use super::notice::NoticeKey;
 use super::quantity::Seconds;
-use super::state::{Candidate, Chore, Reservation};
+use super::run::ModelUse;
+use super::state::{Candidate, Chore, Reservation, Stage};
 use super::verdict::Verdict;
 
 /// Everything that one fire has seen. What is absent was not looked at and changes nothing.
@@ -20,6 +24,8 @@ pub struct Observation {
     pub launch_faults: BTreeMap<RunId, LaunchFaults>,
     /// What stages ask for, read from their cards; or why a card cannot be used.
     pub briefs: BTreeMap<StageId, Result<Box<Brief>, String>>,
+    /// Contract tests as they are at the base, of stages that may start; or why they cannot be frozen.
+    pub contracts: BTreeMap<StageId, Result<Vec<FrozenFile>, String>>,
     /// The tips of base branches; none for a branch that does not exist.
     pub tips: BTreeMap<String, Option<CommitId>>,
     /// Stages that are landing.
@@ -135,6 +141,8 @@ pub struct Captured {
     pub changed: Vec<String>,
     /// Repositories or submodules inside it that the base does not have.
     pub embedded: Vec<String>,
+    /// What was found in it besides.
+    pub findings: Box<Findings>,
 }
 
 /// A run that ended without a record.
@@ -191,12 +199,27 @@ pub struct ParkedSighting {
 }
 
 /// Who is to run, with the family that was found for them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Placed {
     /// Who.
     pub identity: Identity,
     /// Their family.
     pub family: FamilyName,
+    /// The model that they stand for today; none where the family calls none.
+    pub model: Option<String>,
+}
+
+/// Somebody whom a card names, in whatever place, with the caps of the runs that they might make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub placed: Placed,
+    /// Whether its runs call a model; one that calls none only runs commands.
+    pub model_use: ModelUse,
+    /// The caps of a worker's run.
+    pub worker_caps: Reservation,
+    /// The caps of a verifier's run.
+    pub verifier_caps: Reservation,
 }
 
 /// What a stage asks for: its card, with families and caps resolved.
@@ -206,9 +229,9 @@ pub struct Brief {
     pub card: Card,
     /// The sha256 of its bytes.
     pub card_sha256: String,
-    /// Who makes the change.
+    /// Who makes the change: the card's own worker, unless it was [staffed](Self::staffed_for) for a higher rung.
     pub worker: Placed,
-    /// Who judges it.
+    /// Who judges it, on the same terms.
     pub verifiers: Vec<Placed>,
     /// The worker run's own caps.
     pub worker_caps: Reservation,
@@ -216,9 +239,38 @@ pub struct Brief {
     pub verifier_caps: Vec<Reservation>,
     /// The gate run's own caps; none where there is nothing to run.
     pub gate_caps: Option<Reservation>,
+    /// Everybody whom the card names and some family serves, the ladder's rungs included.
+    pub members: Vec<Member>,
 }
 
 impl Brief {
+    /// The same brief with those at work whom the state names, for a stage that has left its card's first rung.
+    ///
+    /// # Errors
+    /// One of them is nobody whom the card names and a family serves.
+    pub fn staffed_for(mut self, stage: &Stage) -> Result<Self, String> {
+        if stage.rung == 0 {
+            return Ok(self);
+        }
+        let find = |who: &Identity| {
+            let known = self.members.iter().find(|member| member.placed.identity == *who);
+            known.cloned().ok_or_else(|| {
+                format!(
+                    "no family serves `{who}`, who is to go on with the stage; name one under `families:` in \
+                     .autometta.yaml, or `autometta skip {}` and then `autometta requeue {}` starts anew",
+                    stage.id, stage.id
+                )
+            })
+        };
+        let worker = find(&stage.worker)?;
+        let seats: Vec<Member> = stage.verifiers.iter().map(find).collect::<Result<_, _>>()?;
+        self.worker = worker.placed;
+        self.worker_caps = worker.worker_caps;
+        self.verifier_caps = seats.iter().map(|seat| seat.verifier_caps).collect();
+        self.verifiers = seats.into_iter().map(|seat| seat.placed).collect();
+        Ok(self)
+    }
+
     /// The first verifier that shares the worker's family without a rationale on the card.
     pub fn same_family(&self) -> Option<&Placed> {
         if self.card.same_family.is_some() {

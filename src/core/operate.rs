@@ -199,8 +199,7 @@ impl Desk {
             Life::Pending(_) => return Err(wrong(stage, "it is in the queue already")),
             _ => return Err(wrong(stage, "`autometta cancel` stops it first")),
         }
-        stage.failures = 0;
-        stage.card_sha256 = None;
+        stage.start_anew();
         self.moves(id, Life::Pending(Pending::default()), "requeued", "an operator put it back into the queue")
     }
 
@@ -214,6 +213,7 @@ impl Desk {
         stage.worker = fresh.worker;
         stage.verifiers = fresh.verifiers;
         stage.quorum = fresh.quorum;
+        stage.unverified = fresh.unverified;
         stage.depends_on = fresh.depends_on;
         stage.path_claims = fresh.path_claims;
         stage.priority = fresh.priority;
@@ -334,7 +334,10 @@ impl Desk {
             }
             Some(kept) if kept.awaits == Awaits::VerifierAnswer => look_again(stage, kept),
             Some(kept) => go_on_from(kept, None),
-            None => Life::Pending(Pending::default()),
+            None => {
+                stage.start_anew();
+                Life::Pending(Pending::default())
+            }
         };
         self.moves(id, life, "answered", "an operator answered; it goes on with that")
     }
@@ -410,6 +413,7 @@ fn go_on_from(kept: &Kept, because: Option<Reason>) -> Life {
         tree: kept.candidate.tree.clone(),
         evidence: Vec::new(),
         because: because.clone(),
+        predecessor: None,
     };
     Life::Pending(Pending { not_before: None, reason: because, next: NextRun::Continue(resume) })
 }
@@ -491,12 +495,16 @@ pub fn queued(card: &super::card::Card, path: String, base_branch: String) -> St
         worker: card.worker.clone(),
         verifiers: card.verifiers.seats().to_vec(),
         quorum: card.verifiers.quorum(),
+        unverified: card.verifiers.rationale().map(str::to_owned),
+        contract: Vec::new(),
         base_branch,
         depends_on: card.depends_on.clone(),
         path_claims: claims,
         priority: i64::from(card.priority),
         attempt: 0,
         failures: 0,
+        rung: 0,
+        failures_below: 0,
         tokens: super::quantity::Tokens(0),
         cost_usd: super::quantity::MicroUsd(0),
         history: Vec::new(),

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::card::LandingMode;
+use super::manifest::RepoPath;
 use super::notice::NoticeKind;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
@@ -23,8 +24,12 @@ pub struct Policy {
     pub max_parallel: usize,
     /// Whether a verified change lands by itself, where its card does not say.
     pub landing: LandingMode,
+    /// The lowest score that a passing review may give, 1 to 10; none where reviews give none.
+    pub review_floor: Option<u32>,
     /// What the operator is told of.
     pub tells: BTreeSet<NoticeKind>,
+    /// What no worker may ever change.
+    pub protected: Vec<RepoPath>,
     /// How many stages that are done with stand in the state; older ones are archived.
     pub finished_kept: usize,
     /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
@@ -40,7 +45,9 @@ impl Default for Policy {
             launch_tries: 3,
             max_parallel: 1,
             landing: LandingMode::Auto,
+            review_floor: None,
             tells: BTreeSet::from([NoticeKind::NightEnd]),
+            protected: Vec::new(),
             finished_kept: 100,
             deferrals: 12,
         }

@@ -109,6 +109,12 @@ impl fmt::Display for MicroUsd {
     }
 }
 
+/// Whether a count is nothing, for keys that a document leaves out then.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+pub(crate) fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 /// Digits in groups of three, as people write them: `3,000,000`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

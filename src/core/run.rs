@@ -63,6 +63,9 @@ pub struct RunOrder {
     pub uses_model: ModelUse,
     /// What to collect when it has ended.
     pub outbox: Option<OutboxOrder>,
+    /// The sha256 of the prompt that it is given, in hex; none for gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_sha256: Option<String>,
     /// The schema of the verdict that a verifier was asked to return.
     pub verdict_schema: Option<serde_json::Value>,
     /// The card's pinned bytes, as a sha256 in hex.
@@ -166,6 +169,30 @@ pub struct GateCommand {
     pub run: String,
     /// Its own time limit, beside the run's.
     pub timeout_seconds: Seconds,
+    /// How often it may be run again after it failed. The supervisor only records this: another try is another run.
+    #[serde(default, skip_serializing_if = "crate::core::quantity::is_zero")]
+    pub retries: u32,
+    /// Whether it fails by what it prints as well.
+    #[serde(default, skip_serializing_if = "OutputRule::is_any")]
+    pub output: OutputRule,
+}
+
+/// What a gate may print.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputRule {
+    /// Anything: its exit decides.
+    #[default]
+    Any,
+    /// No line that looks like an error; see `core::honesty::output`.
+    NoErrors,
+}
+
+impl OutputRule {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_any(&self) -> bool {
+        *self == Self::Any
+    }
 }
 
 /// One variable of the run's environment.

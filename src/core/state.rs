@@ -8,9 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exit::EndedBy;
+use super::honesty::FrozenFile;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::verdict::Judgement;
 
 /// Everything the machine remembers about one repository.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +68,10 @@ pub struct Stage {
     pub verifiers: Vec<Identity>,
     /// How many PASS votes it takes.
     pub quorum: u32,
+    /// Why nobody judges it, where its card says so.
+    pub unverified: Option<String>,
+    /// Its contract tests as they were at the base of the present attempt.
+    pub contract: Vec<FrozenFile>,
     /// The branch that the change lands on.
     pub base_branch: String,
     /// Stages that must have landed first.
@@ -78,6 +84,10 @@ pub struct Stage {
     pub attempt: u32,
     /// Work failures since it was queued; only these use up the attempts that the policy allows.
     pub failures: u32,
+    /// The rung of its card's ladder that it is on; 0 is the card's own worker.
+    pub rung: u32,
+    /// How many of its work failures happened on the rungs below.
+    pub failures_below: u32,
     /// Tokens of all its runs.
     pub tokens: Tokens,
     /// Cost of all its runs.
@@ -107,6 +117,19 @@ impl Stage {
         }
     }
 
+    /// Whether its next run is the first of a worker who takes over from one on a lower rung.
+    pub fn hands_over(&self) -> bool {
+        matches!(&self.life, Life::Pending(Pending { next: NextRun::Continue(resume), .. }) if resume.predecessor.is_some())
+    }
+
+    /// Forgets what was tried: the next dispatch is by its card as it then is, on the ladder's first rung.
+    pub fn start_anew(&mut self) {
+        self.failures = 0;
+        self.rung = 0;
+        self.failures_below = 0;
+        self.card_sha256 = None;
+    }
+
     /// Orders a branch for work that will not land.
     pub fn keep_work(&mut self, candidate: &Candidate) {
         let mut branch = format!("wip/{}-attempt-{}", self.id, candidate.run.attempt);
@@ -123,6 +146,19 @@ impl Stage {
         }
     }
 
+    /// The worker's run whose work was judged last: the newest of this attempt that was handed in.
+    pub fn candidate_run(&self) -> Option<&RunId> {
+        let handed_in = |past: &&PastRun| {
+            past.run.role == Role::Worker && past.run.attempt == self.attempt && past.outcome == RunOutcome::Done
+        };
+        self.history.iter().rev().find(handed_in).map(|past| &past.run)
+    }
+
+    /// The model of a past run, where it called one.
+    pub fn model_of(&self, run: &RunId) -> Option<&str> {
+        self.history.iter().find(|past| past.run == *run).and_then(|past| past.model.as_deref())
+    }
+
     /// What is judged or landed, while there is such a thing.
     pub fn candidate(&self) -> Option<&Candidate> {
         match &self.life {
@@ -131,6 +167,14 @@ impl Stage {
             Life::Landing(landing) => Some(&landing.candidate),
             Life::Pending(_) | Life::Working(_) | Life::Over(_) => None,
         }
+    }
+
+    /// How often in a row the present candidate's gates failed and were run again.
+    pub fn flakes(&self) -> u32 {
+        let gates = self.history.iter().rev().take_while(|past| past.run.role == Role::Gate);
+        let count =
+            gates.take_while(|past| past.outcome != RunOutcome::Done).filter(|past| past.outcome == RunOutcome::Flaked);
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
     }
 
     /// How many runs of this role and seat failed in the present attempt for reasons that are nobody's work.
@@ -231,13 +275,17 @@ pub struct Resume {
     pub base_commit: CommitId,
     /// The commit that holds the earlier work.
     pub start: CommitId,
-    /// Its tree; a worker that hands in the same tree again has made no progress.
+    /// The tree that the evidence is about; a worker that hands it in again has made no progress. It is the tree of
+    /// `start`, unless a run that its provider cut short has gone on from there.
     pub tree: TreeId,
     /// The runs whose evidence goes into the next brief.
     pub evidence: Vec<RunId>,
     /// What was wrong with it, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<Reason>,
+    /// The run of a worker on a lower rung whose notes the next one is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<RunId>,
 }
 
 /// What an attempt is built on.
@@ -340,6 +388,9 @@ pub struct Ballot {
     pub said: Said,
     /// Its headline, or why there is no verdict.
     pub words: String,
+    /// What it said about each criterion, in the card's order; empty where it said nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<Judgement>,
 }
 
 /// What a seat said.
@@ -527,6 +578,9 @@ pub struct Flight {
     pub identity: Option<Identity>,
     /// The family that was chosen for it; none for a gate.
     pub family: Option<FamilyName>,
+    /// The model that its identity stood for when it was dispatched; none where no model is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What was set aside for it.
     pub reserved: Reservation,
     /// When it was dispatched.
@@ -569,6 +623,9 @@ pub struct PastRun {
     /// Who ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// The model that ran; none where no model was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// How it went.
     pub outcome: RunOutcome,
     /// Why its process ended; none for a run that was lost or never started.
@@ -595,6 +652,8 @@ pub enum RunOutcome {
     Done,
     /// The worker said that it failed, or its work could not be used.
     Failed,
+    /// A gate failed that may be run again.
+    Flaked,
     /// The worker asked a question.
     Asked,
     /// One of its own caps ended it.
@@ -643,6 +702,13 @@ pub enum Chore {
     Publish {
         /// The run.
         run: RunId,
+    },
+    /// Publish what a panel came to, and where its seats differ.
+    PublishPanel {
+        /// The runs whose ballots decided, in the order of the seats.
+        runs: Vec<RunId>,
+        /// What the panel came to.
+        said: Said,
     },
     /// Publish the question that the stage asks.
     Ask {

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
+use super::honesty::FrozenFile;
 use super::ids::{CommitId, Identity, Role, RunId, StageId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Tokens};
@@ -123,6 +124,12 @@ pub struct StageDoc {
     /// Work failures since it was queued.
     #[serde(default)]
     pub failures: u32,
+    /// The rung of its card's ladder that it is on; 0 is the card's own worker.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rung: u32,
+    /// How many of its work failures happened on the rungs below.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures_below: u32,
     /// Who makes the change.
     pub worker: Identity,
     /// Who judges it.
@@ -130,6 +137,12 @@ pub struct StageDoc {
     /// How many PASS votes it takes.
     #[serde(default = "one")]
     pub quorum: u32,
+    /// Why nobody judges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<String>,
+    /// Its contract tests as they were at the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contract: Vec<FrozenFile>,
     /// The branch that it lands on.
     pub base_branch: String,
     /// The base that the current attempt is compared with.
@@ -206,6 +219,11 @@ fn one() -> u32 {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_fresh(next: &NextDoc) -> bool {
     *next == NextDoc::Fresh
 }
@@ -235,9 +253,13 @@ impl From<&Stage> for StageDoc {
             phase: None,
             attempt: stage.attempt,
             failures: stage.failures,
+            rung: stage.rung,
+            failures_below: stage.failures_below,
             worker: stage.worker.clone(),
             verifiers: stage.verifiers.clone(),
             quorum: stage.quorum,
+            unverified: stage.unverified.clone(),
+            contract: stage.contract.clone(),
             base_branch: stage.base_branch.clone(),
             base_commit: None,
             candidate: None,
@@ -392,6 +414,10 @@ impl StageDoc {
         if self.quorum == 0 || self.quorum as usize > self.verifiers.len().max(1) {
             faults.add(None, format!("{place}/quorum"), format!("{} of {}", self.quorum, self.verifiers.len()));
         }
+        if self.failures_below > self.failures {
+            let detail = format!("{} is more than all {} failures", self.failures_below, self.failures);
+            faults.add(None, format!("{place}/failures_below"), detail);
+        }
         let before = faults.0.len();
         let head = Stage {
             id: self.id.clone(),
@@ -401,12 +427,16 @@ impl StageDoc {
             worker: self.worker.clone(),
             verifiers: self.verifiers.clone(),
             quorum: self.quorum,
+            unverified: self.unverified.clone(),
+            contract: self.contract.clone(),
             base_branch: self.base_branch.clone(),
             depends_on: self.depends_on.clone(),
             path_claims: self.path_claims.clone(),
             priority: self.priority,
             attempt: self.attempt,
             failures: self.failures,
+            rung: self.rung,
+            failures_below: self.failures_below,
             tokens: self.tokens,
             cost_usd: self.cost_usd,
             history: self.history.clone(),

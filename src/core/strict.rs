@@ -77,6 +77,11 @@ impl<'v> Object<'v> {
         self.keys.get(key).filter(|value| !value.is_null())
     }
 
+    /// A value of any kind, which must be there.
+    pub(crate) fn any(&self, key: &str, faults: &mut Faults) -> Option<&'v Value> {
+        self.required(key, faults)
+    }
+
     fn required(&self, key: &str, faults: &mut Faults) -> Option<&'v Value> {
         let value = self.keys.get(key);
         if value.is_none() {

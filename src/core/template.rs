@@ -11,6 +11,8 @@ use thiserror::Error;
 pub const WORKER: &str = include_str!("../../templates/worker.md");
 /// The prompt of a verifier; it takes [`VERIFIER_VARIABLES`].
 pub const VERIFIER: &str = include_str!("../../templates/verifier.md");
+/// The prompt of a verifier on an adversarial seat; it takes [`VERIFIER_VARIABLES`].
+pub const VERIFIER_ADVERSARIAL: &str = include_str!("../../templates/verifier-adversarial.md");
 /// The blank card that `card new` writes; it takes [`STAGE_CARD_VARIABLES`].
 pub const STAGE_CARD: &str = include_str!("../../templates/stage-card.md");
 /// One page for whoever plans a night; it takes no variables.
@@ -20,8 +22,9 @@ pub const ORCHESTRATOR_CHECKLIST: &str = include_str!("../../templates/orchestra
 pub const WORKER_VARIABLES: [&str; 9] =
     ["stage", "title", "worktree", "card_path", "card", "outbox", "handoff_shape", "attempt", "evidence"];
 
-/// What [`VERIFIER`] takes.
-pub const VERIFIER_VARIABLES: [&str; 12] = [
+/// What [`VERIFIER`] takes. `earlier` is empty, or a section of its own with why the seat's answer before did not count;
+/// `scoring` is empty, or one more rule.
+pub const VERIFIER_VARIABLES: [&str; 14] = [
     "stage",
     "title",
     "card",
@@ -34,6 +37,8 @@ pub const VERIFIER_VARIABLES: [&str; 12] = [
     "flags",
     "verdict_shape",
     "criteria_count",
+    "earlier",
+    "scoring",
 ];
 
 /// What [`STAGE_CARD`] takes.
@@ -122,6 +127,7 @@ mod tests {
         for (template, names) in [
             (WORKER, WORKER_VARIABLES.as_slice()),
             (VERIFIER, &VERIFIER_VARIABLES),
+            (VERIFIER_ADVERSARIAL, &VERIFIER_VARIABLES),
             (STAGE_CARD, &STAGE_CARD_VARIABLES),
             (ORCHESTRATOR_CHECKLIST, &[]),
         ] {

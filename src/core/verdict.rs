@@ -12,6 +12,11 @@ use super::fault::Faults;
 use super::ids::StageId;
 use super::strict;
 
+pub mod evidence;
+mod scores;
+
+pub use scores::{BEST, Scores, Scoring};
+
 /// The longest subject of a landing commit, in characters: what `git log --oneline` shows in a usual terminal.
 const HEADLINE: usize = 72;
 
@@ -74,28 +79,48 @@ pub struct Verdict {
     pub criteria: Vec<CriterionVerdict>,
     /// What the criteria do not ask for and somebody should know; may be empty.
     pub additional_findings: String,
+    /// The review's scores, where the verifier was asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub scores: Option<Scores>,
 }
 
 impl Verdict {
     const KEYS: [&'static str; 5] = ["stage_id", "overall", "headline", "criteria", "additional_findings"];
+    const SCORES: &'static str = "scores";
 
     /// Reads a verdict about `expected`, whose card has `criteria` criteria; every fault at once.
     ///
     /// The entries come back in the order of their numbers.
     pub fn parse(bytes: &[u8], expected: &StageId, criteria: usize) -> Result<Self, Faults> {
+        Self::parse_scored(bytes, expected, criteria, Scoring::NotAsked)
+    }
+
+    /// The same, of a verifier that may have been asked for scores.
+    pub fn parse_scored(bytes: &[u8], expected: &StageId, criteria: usize, scoring: Scoring) -> Result<Self, Faults> {
         let (value, mut faults) = strict::read(bytes)?;
-        let verdict = strict::Object::new(&value, "", &Self::KEYS, &mut faults).and_then(|object| {
+        let mut keys = Self::KEYS.to_vec();
+        keys.extend((scoring == Scoring::Asked).then_some(Self::SCORES));
+        let verdict = strict::Object::new(&value, "", &keys, &mut faults).and_then(|object| {
             object.stage(expected, &mut faults);
             let overall = object.choice("overall", &Judgement::ALL, Judgement::as_str, &mut faults);
             let headline = object.text("headline", &mut faults);
             let entries = entries(&object, criteria, &mut faults);
             let findings = object.text("additional_findings", &mut faults);
+            let scores = match scoring {
+                Scoring::NotAsked => Some(None),
+                Scoring::Asked => object
+                    .any(Self::SCORES, &mut faults)
+                    .and_then(|value| Scores::read(value, "/scores", &mut faults))
+                    .map(Some),
+            };
             let verdict = Self {
                 stage_id: expected.clone(),
                 overall: overall?,
                 headline: headline?.to_owned(),
                 criteria: entries?,
                 additional_findings: findings?.to_owned(),
+                scores: scores?,
             };
             if verdict.overall == Judgement::Blocked && !verdict.says_what_was_missing() {
                 let message = "is BLOCKED, but neither a BLOCKED criterion nor the findings say what was missing";
@@ -115,13 +140,38 @@ impl Verdict {
         }
     }
 
+    /// The scores that a PASS does not reach, in words. Such a PASS is a FAIL.
+    pub fn below(&self, floor: Option<u32>) -> Option<String> {
+        if self.judged() != Judgement::Pass {
+            return None;
+        }
+        self.scores.zip(floor).and_then(|(scores, floor)| scores.below(floor))
+    }
+
     /// The JSON Schema of a verdict, in the form that strict structured outputs accept.
     pub fn schema() -> Value {
         strict::schema::<Self>()
     }
 
+    /// The same with the scores of a review.
+    pub fn scored_schema() -> Value {
+        let mut schema = Self::schema();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.insert(Self::SCORES.to_owned(), strict::schema::<Scores>());
+        }
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.push(Self::SCORES.into());
+        }
+        schema
+    }
+
+    /// Whether a schema that a verifier was given asks for scores.
+    pub fn scoring_of(schema: &Value) -> Scoring {
+        if schema.pointer("/properties/scores").is_some() { Scoring::Asked } else { Scoring::NotAsked }
+    }
+
     /// An example for a prompt: the shape of a verdict about `stage`, whose card has `criteria` criteria.
-    pub fn example(stage: &StageId, criteria: usize) -> String {
+    pub fn example(stage: &StageId, criteria: usize, scoring: Scoring) -> String {
         let entry = |id| {
             serde_json::json!({
                 "id": id,
@@ -130,13 +180,16 @@ impl Verdict {
                 "evidence": "src/file.rs:12 does …; `command` printed …",
             })
         };
-        let value = serde_json::json!({
+        let mut value = serde_json::json!({
             "stage_id": stage,
             "overall": Judgement::Pass,
             "headline": "Add what the change adds",
             "criteria": (1..=criteria).map(entry).collect::<Vec<_>>(),
             "additional_findings": "",
         });
+        if scoring == Scoring::Asked {
+            value[Self::SCORES] = serde_json::json!({"alignment": 8, "approach": 7, "tests": 9});
+        }
         format!("{value:#}")
     }
 
@@ -323,7 +376,7 @@ mod tests {
         let schema = Verdict::schema();
         check_strictness(&schema, "verdict");
         check_strictness(&crate::core::handoff::Handoff::schema(), "handoff");
-        let text = Verdict::example(&stage(), 2);
+        let text = Verdict::example(&stage(), 2, Scoring::NotAsked);
         assert_eq!(faults(&text), Vec::<String>::new());
         let validator = jsonschema::validator_for(&schema).expect("schema");
         let mut value: Value = serde_json::from_str(&text).expect("json");
@@ -332,6 +385,37 @@ mod tests {
         assert!(!validator.is_valid(&value));
         let entry = &schema["properties"]["criteria"]["items"];
         assert_eq!(entry["properties"]["verdict"]["enum"], serde_json::json!(["PASS", "FAIL", "BLOCKED"]));
+    }
+
+    #[test]
+    fn scores_are_there_exactly_where_they_were_asked_for() {
+        let schema = Verdict::scored_schema();
+        check_strictness(&schema, "scored verdict");
+        assert_eq!(Verdict::scoring_of(&schema), Scoring::Asked);
+        assert_eq!(Verdict::scoring_of(&Verdict::schema()), Scoring::NotAsked);
+        let example = Verdict::example(&stage(), 2, Scoring::Asked);
+        let validator = jsonschema::validator_for(&schema).expect("schema");
+        assert!(validator.is_valid(&serde_json::from_str(&example).expect("json")), "{schema:#}");
+        let read = |text: &str, scoring| Verdict::parse_scored(text.as_bytes(), &stage(), 2, scoring);
+        let scored = read(&example, Scoring::Asked).expect("verdict");
+        assert_eq!(scored.scores, Some(Scores { alignment: 8, approach: 7, tests: 9 }));
+        assert_eq!(scored.below(None), None);
+        assert_eq!(scored.below(Some(7)), None);
+        assert_eq!(scored.below(Some(8)).as_deref(), Some("scored below the floor of 8: approach 7"));
+        for (text, scoring, fault) in [
+            (example.clone(), Scoring::NotAsked, "the key `scores` is unknown"),
+            (Verdict::example(&stage(), 2, Scoring::NotAsked), Scoring::Asked, "/scores: is missing"),
+            (example.replace("\"tests\": 9", "\"tests\": 11"), Scoring::Asked, "/scores/tests: is 11; a score"),
+            (example.replace("\"tests\": 9", "\"tests\": 0"), Scoring::Asked, "/scores/tests: is not a whole"),
+            (example.replace("\"tests\": 9", "\"tests\": 7.5"), Scoring::Asked, "/scores/tests: is not a whole"),
+            (example.replace("\"tests\": 9", "\"style\": 9"), Scoring::Asked, "/scores/tests: is missing"),
+        ] {
+            let faults = read(&text, scoring).expect_err(fault).to_string();
+            assert!(faults.contains(fault), "{faults}");
+        }
+        let failed = text("FAIL", &[(1, "FAIL", "e"), (2, "PASS", "e")]);
+        let failed = Verdict { scores: scored.scores, ..read(&failed, Scoring::NotAsked).expect("verdict") };
+        assert_eq!(failed.below(Some(10)), None, "a FAIL is one without scores");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The families of one repo: the built-in table with the manifest's `families:` laid over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtin::{Known, known};
 use super::invocation::{EnvSource, is_api_key};
@@ -57,6 +57,10 @@ impl Families {
         self.0.get(name)
     }
 
+    pub(super) fn specs_mut(&mut self) -> impl Iterator<Item = &mut FamilySpec> {
+        self.0.values_mut()
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &FamilySpec> {
         self.0.values()
@@ -85,6 +89,8 @@ impl TryFrom<Known> for FamilySpec {
             env: pairs(known.env).into_iter().map(|(name, value)| (name, EnvSource::Literal(value))).collect(),
             root_env: pairs(known.root_env).into_iter().collect(),
             models: BTreeMap::new(),
+            tiers: BTreeMap::new(),
+            tier_words: BTreeSet::new(),
             model_use: known.model_use,
             sandbox: Sandbox::WorkspaceWrite,
             stdin: known.stdin,
@@ -120,6 +126,8 @@ fn blank(name: &FamilyName, entry: &FamilyOverride, place: &str, faults: &mut Fa
         env: BTreeMap::new(),
         root_env: BTreeMap::new(),
         models: BTreeMap::new(),
+        tiers: BTreeMap::new(),
+        tier_words: BTreeSet::new(),
         model_use: ModelUse::Calls,
         sandbox: Sandbox::WorkspaceWrite,
         stdin: PromptInput::PromptFile,
@@ -154,6 +162,12 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
     let command = entry.verifier_command.as_ref();
     if let Some(template) = command.and_then(|words| template(words, &format!("{place}/verifier_command"), faults)) {
         spec.verifier = template;
+    }
+    if let Some(command) = &entry.version_command {
+        if command.first().is_none_or(|program| program.trim().is_empty()) {
+            faults.add(None, format!("{place}/version_command"), "it names no program");
+        }
+        spec.version_command.clone_from(command);
     }
     spec.decoder = entry.decoder.unwrap_or(spec.decoder);
     spec.auth = entry.auth.unwrap_or(spec.auth);

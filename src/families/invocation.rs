@@ -12,7 +12,7 @@ use super::secret::SecretRef;
 use super::spec::{AgentRole, FamilySpec, PromptInput};
 use super::template::{MissingValue, Placeholder, Values};
 use crate::core::family::AuthMode;
-use crate::core::ids::{FamilyName, Identity, RunId};
+use crate::core::ids::{FamilyName, RunId};
 use crate::core::quantity::{MicroUsd, Tokens};
 
 /// Variables that every agent gets from the parent, where the parent has them.
@@ -81,8 +81,8 @@ pub struct SchemaRef<'a> {
 pub struct Ask<'a> {
     /// What the agent is called for.
     pub role: AgentRole,
-    /// Who is called; its handle chooses the model.
-    pub identity: &'a Identity,
+    /// The model that answers, as the CLI knows it.
+    pub model: &'a str,
     /// The run; it names the stage too.
     pub run: &'a RunId,
     /// The checkout that the agent works in.
@@ -169,7 +169,7 @@ impl FamilySpec {
     fn values(&self, ask: &Ask<'_>) -> Values {
         let quoted = serde_json::Value::from(ask.worktree).to_string();
         let mut values = Values::from([
-            (Placeholder::Model, self.model_of(ask.identity).to_owned()),
+            (Placeholder::Model, ask.model.to_owned()),
             (Placeholder::Worktree, ask.worktree.to_owned()),
             (Placeholder::WorktreeQuoted, quoted),
             (Placeholder::PromptFile, ask.prompt_file.to_owned()),

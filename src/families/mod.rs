@@ -14,6 +14,7 @@ mod render;
 pub mod secret;
 mod spec;
 pub mod template;
+pub mod tier;
 
 pub use catalogue::Families;
 pub use decode::{Decoded, Decoder, OwnCap, SessionFile, Success, Urgency};
@@ -21,6 +22,7 @@ pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, Laun
 pub use secret::{SecretRef, SecretRefError};
 pub use spec::{AgentRole, FamilySpec, IdentityPattern, ModelUse, PromptInput};
 pub use template::Template;
+pub use tier::UnknownTier;
 
 #[cfg(test)]
 mod tests;

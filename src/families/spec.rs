@@ -1,12 +1,12 @@
 //! What one family is: data about an agent CLI.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::Decoder;
 use super::invocation::EnvSource;
 use super::template::Template;
 use crate::core::family::{AuthMode, DecoderKind, Sandbox};
-use crate::core::ids::{FamilyName, Identity};
+use crate::core::ids::{FamilyName, ModelName, TierName};
 
 /// What an agent is called for. Gates are not run by a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,6 +123,10 @@ pub struct FamilySpec {
     pub root_env: BTreeMap<String, String>,
     /// Model names by identity handle; a handle that is not here is itself the model's name.
     pub models: BTreeMap<String, String>,
+    /// The models that its tiers stand for.
+    pub tiers: BTreeMap<TierName, ModelName>,
+    /// The tiers of any family, by which a tier that this one lacks is told from a model's name.
+    pub tier_words: BTreeSet<TierName>,
     /// Whether it calls a model.
     pub model_use: ModelUse,
     /// Whether it confines its model's commands.
@@ -155,17 +159,15 @@ impl FamilySpec {
 
     /// One of its own questions about itself (`version_command`, `login_command`, `sandbox_command`), asked of the
     /// program that the manifest names; none where that is another program, which may understand it differently.
+    /// A question that names its program by a path is asked as it stands.
     pub fn question(&self, command: &[String]) -> Option<Vec<String>> {
-        let program = self.program()?;
         let (first, rest) = command.split_first()?;
+        if first.contains('/') {
+            return Some(command.to_vec());
+        }
+        let program = self.program()?;
         let name = program.rsplit('/').next().unwrap_or(program);
         (name == first).then(|| std::iter::once(program.to_owned()).chain(rest.iter().cloned()).collect())
-    }
-
-    /// The model that an identity stands for.
-    pub fn model_of<'a>(&'a self, identity: &'a Identity) -> &'a str {
-        let handle = identity.handle();
-        self.models.get(handle).map_or(handle, String::as_str)
     }
 
     /// A decoder for one run.

@@ -25,9 +25,11 @@ fn identity(name: &str) -> Identity {
 fn call(families: &Families, name: &str, role: AgentRole, change: impl FnOnce(&mut Ask<'_>)) -> Invocation {
     let identity = identity(name);
     let run: RunId = "01-a.1.worker".parse().expect("run");
+    let family = families.of(&identity).expect("family");
+    let model = family.resolve(&identity).expect("model");
     let mut ask = Ask {
         role,
-        identity: &identity,
+        model: &model,
         run: &run,
         worktree: "/w/my \"tree",
         prompt_file: "/r/prompt.md",
@@ -42,7 +44,7 @@ fn call(families: &Families, name: &str, role: AgentRole, change: impl FnOnce(&m
         user: LaunchUser::Ordinary,
     };
     change(&mut ask);
-    families.of(&identity).expect("family").invocation(&ask).expect("invocation")
+    family.invocation(&ask).expect("invocation")
 }
 
 fn value<'a>(invocation: &'a Invocation, name: &str) -> Option<&'a EnvSource> {
@@ -152,7 +154,7 @@ fn a_value_that_the_run_does_not_have_is_a_refusal_that_names_the_way_out() {
     let run: RunId = "01-a.1.worker".parse().expect("run");
     let ask = Ask {
         role: AgentRole::Worker,
-        identity: &identity,
+        model: "script",
         run: &run,
         worktree: "/w",
         prompt_file: "/p",

@@ -14,6 +14,7 @@ use super::atomic::{self, Durability, WriteError};
 use super::document::{self, DocumentError};
 use super::ledger::sha256_hex;
 use crate::core::fault::Faults;
+use crate::core::models::ModelTable;
 use crate::core::subscriber::{Slug, Subscriber};
 use crate::core::timer::TimerRecord;
 
@@ -143,6 +144,21 @@ impl Home {
         atomic::make_dirs(&self.subscriber_dir(), Durability::Durable)?;
         atomic::write(&path, text.as_bytes(), Durability::Durable)?;
         Ok(true)
+    }
+
+    /// What the tiers of models stand for; an empty table where there is no file.
+    pub fn models(&self) -> Result<ModelTable, HomeError> {
+        let path = self.path.join("models.yaml");
+        let Some(bytes) = document::read(&path)? else { return Ok(ModelTable::default()) };
+        let faulty = |faults| HomeError::Faults { path: path.clone(), faults };
+        let table: ModelTable = document::from_yaml(&bytes).map_err(faulty)?;
+        let faults = table.validate();
+        if faults.is_empty() { Ok(table) } else { Err(faulty(document::locate(&bytes, faults))) }
+    }
+
+    /// Where the versions of agents' programs are remembered.
+    pub fn cli_versions(&self) -> PathBuf {
+        self.path.join("cli-versions.json")
     }
 
     /// Where the installed timer is written down.

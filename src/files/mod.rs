@@ -3,8 +3,10 @@
 //! What a document means is the business of `core`; what stands on disk, and how it got there whole, is decided here.
 
 pub mod atomic;
+pub mod cli_versions;
 pub mod document;
 pub mod home;
+pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod lock;

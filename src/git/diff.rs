@@ -118,8 +118,30 @@ impl Objects {
 
     /// The patch from one tree or commit to another, of at most `most` bytes.
     pub fn diff(&self, old: &ObjectId, new: &ObjectId, most: usize) -> Result<Patch, GitError> {
+        self.patch(old, new, &["--unified=3"], &[], most)
+    }
+
+    /// The lines that differ, without any around them, of at most `most` bytes.
+    pub fn diff_lines(&self, old: &ObjectId, new: &ObjectId, most: usize) -> Result<Patch, GitError> {
+        self.patch(old, new, &["--unified=0"], &[], most)
+    }
+
+    /// The patch of one path, taken literally, of at most `most` bytes.
+    pub fn diff_of(&self, old: &ObjectId, new: &ObjectId, path: &str, most: usize) -> Result<Patch, GitError> {
+        self.patch(old, new, &["--unified=3"], &["--", path], most)
+    }
+
+    fn patch(
+        &self,
+        old: &ObjectId,
+        new: &ObjectId,
+        options: &[&str],
+        paths: &[&str],
+        most: usize,
+    ) -> Result<Patch, GitError> {
         let mut call = self.diff_tree(old, new)?;
-        call.args(["-p", "--no-color", old.as_str(), new.as_str()]).most(most);
+        call.args(["-p", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]);
+        call.args(options).args([old.as_str(), new.as_str()]).args(paths).most(most);
         let said = call.run()?;
         let extent = if said.cut { Extent::Cut } else { Extent::Whole };
         Ok(Patch { text: String::from_utf8_lossy(&said.stdout).into_owned(), extent })

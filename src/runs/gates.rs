@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::tail::Tail;
 use super::watch::{Cut, Followed, Watch};
 use crate::core::exit::{GateResult, ProcessEnd};
-use crate::core::run::GateCommand;
+use crate::core::honesty::output;
+use crate::core::run::{GateCommand, OutputRule};
 
 /// How much of a command's output its record keeps, in characters.
 const TAIL_CHARS: usize = 4000;
@@ -79,7 +81,26 @@ fn result(gate: &GateCommand, followed: &Followed, log: &Path, offset: u64) -> G
         timed_out: followed.cut == Some(Cut::Command),
         elapsed_seconds: followed.elapsed.as_secs_f64(),
         output_tail: tail(log, offset).unwrap_or_else(|error| format!("(the output cannot be read: {error})")),
+        retries: gate.retries,
+        error_line: match gate.output {
+            OutputRule::Any => None,
+            OutputRule::NoErrors => error_line(log, offset),
+        },
     }
+}
+
+/// The first line of a command's output that looks like an error. Output that cannot be read is no proof of anything.
+fn error_line(log: &Path, offset: u64) -> Option<String> {
+    let mut found = None;
+    let read = Tail::open(log).and_then(|tail| {
+        let mut feed = |line: &[u8]| {
+            if found.is_none() && output::is_error(&String::from_utf8_lossy(line)) {
+                found = Some(String::from_utf8_lossy(line).trim_end().chars().take(output::LINE_CHARS).collect());
+            }
+        };
+        tail.from(offset).finish(&mut feed)
+    });
+    found.or_else(|| read.err().map(|error| format!("(the output cannot be read: {error})")))
 }
 
 fn tail(log: &Path, offset: u64) -> io::Result<String> {

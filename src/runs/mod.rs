@@ -14,6 +14,7 @@ mod clock;
 mod dir;
 mod error;
 mod gates;
+mod glance;
 mod inquiry;
 mod launch;
 mod meter;
@@ -34,6 +35,7 @@ mod watch;
 
 pub use dir::RunDir;
 pub use error::RunError;
+pub use glance::{Glance, Glancer, LogTail};
 pub use inquiry::{Answer, Inquiry, inherited, locate};
 pub use launch::{Launched, launch};
 pub use meter::{MeterFor, MeterResult, NoMeter, StreamMeter};

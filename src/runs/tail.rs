@@ -29,6 +29,11 @@ impl Tail {
         Ok(Self { file, offset: 0, partial: Vec::new(), skipping: false })
     }
 
+    /// The same log, read from this offset on.
+    pub(super) fn from(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
     /// How long the log is now, in bytes.
     pub(super) fn len(&self) -> u64 {
         self.file.metadata().map_or(0, |meta| meta.len())

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::core::card::Card;
+use crate::core::card::{Card, Check, CommandRule, RelativePath};
 use crate::core::ids::{Identity, StageId};
-use crate::core::manifest::Manifest;
-use crate::core::observation::{Brief, Placed};
+use crate::core::manifest::{Manifest, RepoPath};
+use crate::core::observation::{Brief, Member, Placed};
+use crate::core::paths::PathPatterns;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
-use crate::core::run::GateCommand;
+use crate::core::run::{self, GateCommand, OutputRule};
 use crate::core::state::{Life, NextRun, Pending, Reservation, Stage};
 use crate::families::{Families, ModelUse};
 use crate::files::atomic::{self, Durability};
@@ -19,6 +20,10 @@ use super::site::Site;
 
 /// What a run may cost when neither its card nor the manifest says so: what its tokens cost at five dollars a million.
 const DOLLARS_PER_MILLION_TOKENS: u64 = 5;
+
+/// What each command of a gate run gets on top of its own limit, so that the run's limit never comes first: for being
+/// started, and for being told to end.
+const GATE_MARGIN: Seconds = Seconds(10);
 
 /// The acceptance gate's name.
 pub const ACCEPTANCE: &str = "acceptance";
@@ -81,38 +86,122 @@ pub fn of_card(
     card: Card,
     card_sha256: String,
 ) -> Result<Box<Brief>, String> {
-    let place = |identity: &Identity| -> Result<(Placed, ModelUse), String> {
-        let family = families
-            .of(identity)
-            .ok_or_else(|| format!("no family serves `{identity}`; name one under `families:` in .autometta.yaml"))?;
-        Ok((Placed { identity: identity.clone(), family: family.name.clone() }, family.model_use))
+    let members = members(families, manifest, &card)?;
+    let find = |who: &Identity| {
+        let known = members.iter().find(|member| member.placed.identity == *who);
+        known.ok_or_else(|| format!("no family serves `{who}`; name one under `families:` in .autometta.yaml"))
     };
-    let defaults = &manifest.defaults;
-    let (worker, worker_use) = place(&card.worker)?;
-    let worker_caps = caps(
-        worker_use,
-        card.budget.worker.tokens.unwrap_or(defaults.worker_tokens),
-        card.budget.worker.cost_usd.or(defaults.worker_cost),
-        card.budget.worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
-    );
-    let mut verifiers = Vec::new();
-    let mut verifier_caps = Vec::new();
-    for seat in card.verifiers.seats() {
-        let (placed, model_use) = place(seat)?;
-        verifiers.push(placed);
-        verifier_caps.push(caps(
-            model_use,
-            card.budget.verifier.tokens.unwrap_or(defaults.verifier_tokens),
-            card.budget.verifier.cost_usd.or(defaults.verifier_cost),
-            card.budget.verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
-        ));
-    }
+    let worker = find(&card.worker)?.clone();
+    let seats: Vec<&Member> = card.verifiers.seats().iter().map(find).collect::<Result<_, _>>()?;
+    let verifiers = seats.iter().map(|seat| seat.placed.clone()).collect();
+    let verifier_caps = seats.iter().map(|seat| seat.verifier_caps).collect();
     let gates = gates(manifest, &card);
+    refuse_protected(manifest, &card)?;
+    if card.verifiers.rationale().is_some() {
+        refuse_unverified(manifest, &card, &gates)?;
+    }
     let gate_caps = (!gates.is_empty()).then(|| Reservation {
-        seconds: gates.iter().map(|gate| gate.timeout_seconds).sum::<Seconds>(),
+        seconds: gates
+            .iter()
+            .map(|gate| Seconds(gate.timeout_seconds.0.saturating_add(GATE_MARGIN.0)))
+            .sum::<Seconds>(),
         ..Reservation::default()
     });
-    Ok(Box::new(Brief { card, card_sha256, worker, verifiers, worker_caps, verifier_caps, gate_caps }))
+    Ok(Box::new(Brief {
+        card,
+        card_sha256,
+        worker: worker.placed,
+        verifiers,
+        worker_caps: worker.worker_caps,
+        verifier_caps,
+        gate_caps,
+        members,
+    }))
+}
+
+/// Everybody whom the card names and some family serves, each once.
+fn members(families: &Families, manifest: &Manifest, card: &Card) -> Result<Vec<Member>, String> {
+    let defaults = &manifest.defaults;
+    let (worker, verifier) = (&card.budget.worker, &card.budget.verifier);
+    let mut members: Vec<Member> = Vec::new();
+    for who in std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation) {
+        let Some(family) = families.of(who) else { continue };
+        if members.iter().any(|known| known.placed.identity == *who) {
+            continue;
+        }
+        let model = match family.model_use {
+            ModelUse::Calls => Some(family.resolve(who).map_err(|error| error.to_string())?),
+            ModelUse::Never => None,
+        };
+        members.push(Member {
+            placed: Placed { identity: who.clone(), family: family.name.clone(), model },
+            model_use: match family.model_use {
+                ModelUse::Never => run::ModelUse::None,
+                ModelUse::Calls => run::ModelUse::Model,
+            },
+            worker_caps: caps(
+                family.model_use,
+                worker.tokens.unwrap_or(defaults.worker_tokens),
+                worker.cost_usd.or(defaults.worker_cost),
+                worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
+            ),
+            verifier_caps: caps(
+                family.model_use,
+                verifier.tokens.unwrap_or(defaults.verifier_tokens),
+                verifier.cost_usd.or(defaults.verifier_cost),
+                verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
+            ),
+        });
+    }
+    Ok(members)
+}
+
+/// Every path that a card lets its stage change.
+fn claims(card: &Card) -> impl Iterator<Item = &RelativePath> {
+    card.deliverables.iter().map(|one| &one.path).chain(&card.path_claims)
+}
+
+fn patterns(paths: &[RepoPath]) -> Result<PathPatterns, String> {
+    PathPatterns::new(paths.iter().map(RepoPath::as_str)).map_err(|error| error.to_string())
+}
+
+/// A card that claims what no worker may change would fail at night; it is refused in the evening.
+fn refuse_protected(manifest: &Manifest, card: &Card) -> Result<(), String> {
+    let protected = patterns(&manifest.protected)?;
+    for claim in claims(card) {
+        if let Some(pattern) = protected.covering(claim.as_str()) {
+            return Err(format!(
+                "`{claim}` is kept from every worker by `{pattern}` under `protected:` in .autometta.yaml; take the claim \
+                 out of the card, or make the change yourself"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a card may do without a verifier: where the manifest allows it for every path that it may change, and where
+/// at least a gate judges.
+fn refuse_unverified(manifest: &Manifest, card: &Card, gates: &[GateCommand]) -> Result<(), String> {
+    let allowed = patterns(&manifest.allow_unverified)?;
+    if allowed.is_empty() {
+        return Err(
+            "the card asks for no verifier, and `allow_unverified:` in .autometta.yaml allows that for no path; \
+                    name a verifier, or the paths there"
+                .to_owned(),
+        );
+    }
+    if let Some(claim) = claims(card).find(|claim| allowed.covering(claim.as_str()).is_none()) {
+        return Err(format!(
+            "the card asks for no verifier, and may change `{claim}`, which `allow_unverified:` in .autometta.yaml does \
+             not cover; name a verifier, or the path there"
+        ));
+    }
+    if gates.is_empty() {
+        return Err("the card asks for no verifier and there is no gate, so nothing would judge it; give it an \
+                    `## Acceptance command`"
+            .to_owned());
+    }
+    Ok(())
 }
 
 /// Somebody who is to judge a candidate of this card, in place of whom the card names: the family, and the caps that
@@ -122,6 +211,10 @@ pub fn seat(site: &Site, card: &Card, identity: &Identity) -> Result<(Placed, Re
         .families
         .of(identity)
         .ok_or_else(|| format!("no family serves `{identity}`; name one under `families:` in .autometta.yaml"))?;
+    let model = match family.model_use {
+        ModelUse::Calls => Some(family.resolve(identity).map_err(|error| error.to_string())?),
+        ModelUse::Never => None,
+    };
     let defaults = &site.manifest.defaults;
     let caps = caps(
         family.model_use,
@@ -129,7 +222,7 @@ pub fn seat(site: &Site, card: &Card, identity: &Identity) -> Result<(Placed, Re
         card.budget.verifier.cost_usd.or(defaults.verifier_cost),
         card.budget.verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
     );
-    Ok((Placed { identity: identity.clone(), family: family.name.clone() }, caps, family.model_use))
+    Ok((Placed { identity: identity.clone(), family: family.name.clone(), model }, caps, family.model_use))
 }
 
 fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Seconds) -> Reservation {
@@ -142,21 +235,37 @@ fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Se
     }
 }
 
-/// What a candidate of this card has to pass, in order: the card's commands, then the standing gates. The manifest's
+/// What a candidate of this card has to pass, in order: the card's commands, its checks, the standing gates. The manifest's
 /// `setup` comes first where there is anything to set up for.
 pub fn gates(manifest: &Manifest, card: &Card) -> Vec<GateCommand> {
     let many = card.commands.len() > 1;
-    let acceptance = (1..).zip(&card.commands).map(|(number, run)| GateCommand {
+    let output = if card.checks.contains(&Check::NoErrorInOutput) { OutputRule::NoErrors } else { OutputRule::Any };
+    let rules = card.command_rules.iter().copied().chain(std::iter::repeat(CommandRule::default()));
+    let acceptance = (1..).zip(card.commands.iter().zip(rules)).map(|(number, (run, rule))| GateCommand {
         name: if many { format!("{ACCEPTANCE} {number}") } else { ACCEPTANCE.to_owned() },
         run: run.clone(),
-        timeout_seconds: manifest.defaults.gate_timeout.seconds(),
+        timeout_seconds: rule.timeout_seconds.unwrap_or(manifest.defaults.gate_timeout.seconds()),
+        retries: rule.retries,
+        output,
+    });
+    let checks = (1..).zip(&card.checks).filter_map(|(number, check)| match check {
+        Check::Command(run) => Some(GateCommand {
+            name: format!("check-{number}"),
+            run: run.clone(),
+            timeout_seconds: manifest.defaults.gate_timeout.seconds(),
+            retries: 0,
+            output,
+        }),
+        Check::DiffNotEmpty | Check::NoErrorInOutput => None,
     });
     let standing = manifest.gates.iter().map(|gate| GateCommand {
         name: gate.name.clone(),
         run: gate.run.clone(),
         timeout_seconds: manifest.timeout_of(gate),
+        retries: gate.retries,
+        output,
     });
-    let mut gates: Vec<GateCommand> = acceptance.chain(standing).collect();
+    let mut gates: Vec<GateCommand> = acceptance.chain(checks).chain(standing).collect();
     if !gates.is_empty()
         && let Some(setup) = setup(manifest)
     {
@@ -171,6 +280,8 @@ pub fn setup(manifest: &Manifest) -> Option<GateCommand> {
         name: "setup".to_owned(),
         run: run.clone(),
         timeout_seconds: manifest.setup_timeout.seconds(),
+        retries: 0,
+        output: OutputRule::Any,
     })
 }
 

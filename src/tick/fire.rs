@@ -119,7 +119,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.in_flight = loaded.state.flights().count();
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
-    heartbeat::write(site, &loaded.state, &seen, before.as_ref(), idle, clock::now())
+    heartbeat::write(site, &loaded, &seen, before.as_ref(), idle, clock::now())
 }
 
 /// Sets aside what stands where a run that is about to be dispatched will have its directory.

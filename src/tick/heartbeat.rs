@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::core::ids::RunId;
 use crate::core::observation::{Observation, Sighting, Watched};
 use crate::core::quantity::Seconds;
-use crate::core::state::State;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
+use crate::files::layout::Layout;
+use crate::files::store::Loaded;
 
+use super::counts::Counted;
 use super::error::TickError;
 use super::site::Site;
 
@@ -25,6 +27,9 @@ pub struct Heartbeat {
     pub idle_ticks: u64,
     /// The runs in flight.
     pub agents: Vec<Agent>,
+    /// How the repository stands.
+    #[serde(default)]
+    pub counted: Option<Counted>,
 }
 
 /// One run in flight.
@@ -48,20 +53,25 @@ pub struct Agent {
 
 /// The last heartbeat; none where there is none that can be read.
 pub fn read(site: &Site) -> Option<Heartbeat> {
-    let bytes = document::read(&site.layout.heartbeat()).ok()??;
+    of(&site.layout)
+}
+
+/// The same, by where the state stands.
+pub fn of(layout: &Layout) -> Option<Heartbeat> {
+    let bytes = document::read(&layout.heartbeat()).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
 
 /// Writes the heartbeat of this tick.
 pub fn write(
     site: &Site,
-    state: &State,
+    loaded: &Loaded,
     seen: &Observation,
     before: Option<&Heartbeat>,
     idle_ticks: u64,
     now: DateTime<Utc>,
 ) -> Result<(), TickError> {
-    let agents = state.flights().map(|(_, flight)| {
+    let agents = loaded.state.flights().map(|(_, flight)| {
         let (alive, supervised, elapsed, silent) = match seen.runs.get(&flight.run) {
             Some(Sighting::Running(pulse)) => {
                 (true, pulse.watched == Watched::BySupervisor, pulse.elapsed, pulse.silent_for)
@@ -83,6 +93,7 @@ pub fn write(
         gap_seconds: before.map(|before| now.signed_duration_since(before.at).num_seconds()),
         idle_ticks,
         agents: agents.collect(),
+        counted: Some(Counted::now(&site.layout, loaded, now)),
     };
     let text = document::to_json_pretty(&heartbeat).map_err(|error| TickError::Prompt(error.to_string()))?;
     Ok(atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?)

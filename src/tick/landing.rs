@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::core::ids::CommitId;
+use crate::core::ids::{CommitId, Identity, RunId};
 use crate::core::observation::LandingSighting;
 use crate::core::state::{Candidate, Landing, Overlap, Stage};
 use crate::git::{self, CommitText, GitError, LandingOrder, Merge, Objects, Rebase, Repo, Signature};
@@ -20,9 +20,12 @@ fn commit_text(stage: &Stage, landing: &Landing) -> Option<CommitText> {
     }
     let _ = writeln!(message, "Autometta-Stage: {}", stage.id);
     let _ = writeln!(message, "Autometta-Run: {}", landing.candidate.run);
-    let _ = writeln!(message, "Autometta-Worker: {}", stage.worker);
-    for verifier in &approval.verifiers {
-        let _ = writeln!(message, "Autometta-Verifier: {verifier}");
+    let _ = writeln!(message, "Autometta-Worker: {}", attributed(stage, &stage.worker, &landing.candidate.run));
+    for (verifier, run) in approval.verifiers.iter().zip(&approval.verdicts) {
+        let _ = writeln!(message, "Autometta-Verifier: {}", attributed(stage, verifier, run));
+    }
+    if let (true, Some(why)) = (approval.verifiers.is_empty(), &stage.unverified) {
+        let _ = writeln!(message, "Autometta-Verifier: none ({why})");
     }
     if let Some(sha256) = &stage.card_sha256 {
         let _ = writeln!(message, "Autometta-Card: {sha256}");
@@ -36,6 +39,14 @@ fn commit_text(stage: &Stage, landing: &Landing) -> Option<CommitText> {
         at: landing.decided_at,
         message,
     })
+}
+
+/// Who did it, and by which model.
+fn attributed(stage: &Stage, identity: &Identity, run: &RunId) -> String {
+    match stage.model_of(run) {
+        Some(model) => format!("{identity} ({model})"),
+        None => identity.to_string(),
+    }
 }
 
 fn order(objects: &Objects, stage: &Stage, landing: &Landing) -> Result<Option<LandingOrder>, GitError> {

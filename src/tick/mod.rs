@@ -3,8 +3,10 @@
 pub mod brief;
 mod carry;
 pub mod clock;
+pub mod counts;
 pub mod doctor;
 mod error;
+mod evidence;
 mod fire;
 pub mod grade;
 pub mod heartbeat;
@@ -19,12 +21,15 @@ mod perform;
 mod plan;
 mod prompt;
 mod publish;
+mod rebrief;
 pub mod register;
 pub mod restore;
+mod returned;
 mod script;
 mod site;
 pub mod snapshot;
 pub mod tell;
+mod versions;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

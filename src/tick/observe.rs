@@ -14,6 +14,7 @@ use super::meter::meter_for;
 use super::perform::LAUNCH_LOG;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
+use crate::core::honesty::Findings;
 use crate::core::ids::{Identity, Role, RunId, StageId};
 use crate::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Product, Pulse,
@@ -22,7 +23,6 @@ use crate::core::observation::{
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
 use crate::core::step::{Hold, hold, order};
-use crate::core::verdict::Verdict;
 use crate::files::document;
 use crate::files::store::Loaded;
 use crate::git::{CommitText, GitError, Objects, Repo, Signature};
@@ -30,7 +30,9 @@ use crate::runs;
 
 use super::brief::{self, Pin};
 use super::error::TickError;
+use super::evidence;
 use super::landing;
+use super::returned;
 use super::site::{Site, run_branch};
 
 /// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
@@ -114,10 +116,12 @@ impl Observer<'_> {
             }
             self.brief(stage, seen);
             self.tip(&stage.base_branch, seen)?;
-            let may_start = |brief: &Brief| {
+            self.contract(stage, seen);
+            let may_start = |brief: Brief| {
                 brief.same_family().is_none() && loaded.budget.paused(&brief.worker.family, self.now).is_none()
             };
-            if matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if may_start(brief)) {
+            let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
+            if brief.and_then(|brief| brief.staffed_for(stage).ok()).is_some_and(may_start) {
                 room -= 1;
             }
             if room == 0 {
@@ -136,6 +140,7 @@ impl Observer<'_> {
                     self.brief(stage, seen);
                     // A worker that crashed starts again in this very step.
                     self.tip(&stage.base_branch, seen)?;
+                    self.contract(stage, seen);
                 }
                 seen.runs.insert(working.flight.run.clone(), sighting);
             }
@@ -206,6 +211,16 @@ impl Observer<'_> {
         seen.briefs.entry(stage.id.clone()).or_insert_with(|| brief::read(self.site, stage, pin));
     }
 
+    /// Freezes the contract tests of a stage that may start at its base's tip.
+    fn contract(&self, stage: &Stage, seen: &mut Observation) {
+        if let (Some(Ok(brief)), Some(Some(tip))) = (seen.briefs.get(&stage.id), seen.tips.get(&stage.base_branch))
+            && !brief.card.contract_tests.is_empty()
+        {
+            let frozen = evidence::freeze(self.objects, &brief.card, tip);
+            seen.contracts.insert(stage.id.clone(), frozen);
+        }
+    }
+
     fn tip(&self, branch: &str, seen: &mut Observation) -> Result<(), TickError> {
         if !seen.tips.contains_key(branch) {
             seen.tips.insert(branch.to_owned(), self.repo.tip(branch)?);
@@ -222,6 +237,9 @@ impl Observer<'_> {
                 Chore::DropRunBranch => self.repo.tip(&run_branch(&stage.id))?.is_none(),
                 Chore::KeepWork { branch, commit } => self.repo.tip(branch)?.as_ref() == Some(commit),
                 Chore::Publish { run } => self.site.layout.run(run).join(super::publish::PUBLISHED).exists(),
+                Chore::PublishPanel { runs, .. } => runs
+                    .last()
+                    .is_none_or(|run| self.site.layout.run(run).join(super::publish::PANEL_PUBLISHED).exists()),
                 Chore::Ask { run } => self.site.layout.run(run).join(super::publish::ASKED).exists(),
                 Chore::Clear { run } => {
                     self.site.layout.run(run).join(super::perform::CLEARED).exists()
@@ -257,7 +275,9 @@ impl Observer<'_> {
             runs::Sighting::Exited(record) => {
                 let product = match run.role {
                     Role::Gate => Product::Gate,
-                    Role::Verifier => Product::Verifier { verdict: self.verdict(stage, &record)? },
+                    Role::Verifier => {
+                        Product::Verifier { verdict: returned::verdict(self.site, self.objects, stage, &record)? }
+                    }
                     Role::Worker => {
                         let handoff = self.handoff(stage, &record)?;
                         let Some(work) = self.work(stage, run, work, record.ended_at, &handoff) else {
@@ -314,39 +334,7 @@ impl Observer<'_> {
     }
 
     fn handoff(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Handoff>, TickError> {
-        self.returned(record, Outbox::Handoff, "handoff.json", |bytes| Handoff::parse(bytes, &stage.id))
-    }
-
-    fn verdict(&self, stage: &Stage, record: &ExitRecord) -> Result<Returned<Verdict>, TickError> {
-        let criteria = match brief::read(self.site, stage, Pin::No) {
-            Ok(brief) => brief.card.criteria.len(),
-            Err(why) => return Ok(Returned::Unusable(why)),
-        };
-        self.returned(record, Outbox::Verdict, "verdict.json", |bytes| Verdict::parse(bytes, &stage.id, criteria))
-    }
-
-    /// What an agent returned, from the copy in the run's own directory; nothing else is ever read.
-    fn returned<T>(
-        &self,
-        record: &ExitRecord,
-        kind: Outbox,
-        name: &str,
-        parse: impl Fn(&[u8]) -> Result<T, crate::core::fault::Faults>,
-    ) -> Result<Returned<T>, TickError> {
-        if let Some(why) = &record.outbox_fault {
-            return Ok(Returned::Unusable(why.clone()));
-        }
-        if record.outbox != Some(kind) {
-            return Ok(Returned::Nothing);
-        }
-        let path = self.site.layout.run(&record.run_id).join("outbox").join(name);
-        Ok(match document::read(&path)? {
-            None => Returned::Nothing,
-            Some(bytes) => match parse(&bytes) {
-                Ok(value) => Returned::Usable(value),
-                Err(faults) => Returned::Unusable(faults.to_string()),
-            },
-        })
+        returned::document(self.site, record, Outbox::Handoff, "handoff.json", |bytes| Handoff::parse(bytes, &stage.id))
     }
 
     /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons
@@ -366,7 +354,8 @@ impl Observer<'_> {
             }
             (!wait).then(|| WorkSighting::Unreadable(error.to_string()))
         };
-        let force = brief::read(self.site, stage, Pin::No).map(|brief| declared(&brief, handoff)).unwrap_or_default();
+        let brief = brief::read(self.site, stage, Pin::No).ok();
+        let force = brief.as_ref().map(|brief| declared(brief, handoff)).unwrap_or_default();
         let capture = match self.objects.capture(&self.site.worktree(run), &work.base_commit, &force) {
             Ok(capture) => capture,
             Err(GitError::WorktreeMissing { .. }) => return Some(WorkSighting::Gone),
@@ -390,10 +379,17 @@ impl Observer<'_> {
                 ),
             })
         };
-        match commit {
-            Ok(commit) => {
+        // A run that says nothing of its work is not judged by it.
+        let findings = match (&brief, handoff) {
+            (Some(brief), Returned::Usable(_)) => {
+                evidence::findings(self.objects, &brief.card, &stage.contract, &work.base_commit, &capture.tree)
+            }
+            _ => Ok(Findings::default()),
+        };
+        match commit.and_then(|commit| Ok((commit, findings?))) {
+            Ok((commit, findings)) => {
                 let candidate = Candidate { commit, tree: capture.tree, run: run.clone() };
-                Some(WorkSighting::Captured(Captured { candidate, changed, embedded }))
+                Some(WorkSighting::Captured(Captured { candidate, changed, embedded, findings: Box::new(findings) }))
             }
             Err(error) => unreadable(error),
         }

@@ -8,6 +8,8 @@ use tracing::warn;
 use crate::core::card::Card;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
+use crate::core::ladder;
+use crate::core::observation::{Brief, Member, Placed};
 use crate::core::operate::{Command, Refused, operate_all, queued};
 use crate::core::state::{EndStatus, Life, Stage, State};
 use crate::core::step::Note;
@@ -18,6 +20,7 @@ use crate::files::store::{self, Loaded, Store};
 
 use super::brief;
 use super::error::TickError;
+use super::evidence;
 use super::fire::{belongs_here, fire};
 use super::landing::has_landed;
 use super::site::Site;
@@ -150,6 +153,8 @@ pub struct Linted {
     pub path: PathBuf,
     /// The card, where nothing is wrong.
     pub card: Option<Card>,
+    /// Who works, with the family and the model that were found; then who judges, seat by seat.
+    pub placed: Vec<Placed>,
     /// What keeps it from being queued.
     pub faults: Faults,
     /// What its author may not have meant.
@@ -160,7 +165,8 @@ pub struct Linted {
 pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
     let full = if path.is_absolute() { path.to_owned() } else { site.root.join(path) };
     let below = full.strip_prefix(&site.root).unwrap_or(&full).to_owned();
-    let mut linted = Linted { path: below, card: None, faults: Faults::default(), warnings: Faults::default() };
+    let mut linted =
+        Linted { path: below, card: None, placed: Vec::new(), faults: Faults::default(), warnings: Faults::default() };
     let stem = full.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let stage: StageId = match stem.parse() {
         Ok(stage) => stage,
@@ -196,13 +202,45 @@ pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
                 );
                 linted.faults.add(None, "Metadata", detail);
             }
-            if brief.worker.family.as_str() == "script" && brief.card.script.is_none() {
+            ladder_faults(&brief, &mut linted.faults);
+            let is_script = |member: &&Member| member.placed.family.as_str() == "script";
+            let works = |member: &Member| {
+                let who = &member.placed.identity;
+                *who == brief.card.worker || brief.card.escalation.contains(who)
+            };
+            if brief.card.script.is_none() && brief.members.iter().filter(is_script).any(works) {
                 linted.faults.add(None, "Script", "a worker of the script family needs a `## Script` block");
             }
+            if let Some(fault) = contract_fault(site, &brief.card)? {
+                linted.faults.add(None, "Contract tests", fault);
+            }
+            linted.placed = std::iter::once(brief.worker).chain(brief.verifiers).collect();
             linted.card = Some(brief.card);
         }
     }
     Ok(linted)
+}
+
+/// Rungs on which nobody could ever work.
+fn ladder_faults(brief: &Brief, faults: &mut Faults) {
+    for number in 1..=ladder::height(brief) {
+        if let Err(why) = ladder::staff(brief, number) {
+            faults.add(None, "Escalation", format!("rung {number}: {why}"));
+        }
+    }
+}
+
+/// Why a card's contract tests cannot be frozen. Where the stage waits for others they may come from those, and its
+/// dispatch asks again.
+fn contract_fault(site: &Site, card: &Card) -> Result<Option<String>, TickError> {
+    if card.contract_tests.is_empty() || !card.depends_on.is_empty() {
+        return Ok(None);
+    }
+    let (repo, branch) = (site.repo(None)?, site.base_branch()?);
+    Ok(match repo.tip(&branch)? {
+        Some(tip) => evidence::freeze(&repo, card, &tip).err(),
+        None => Some(format!("the base branch {branch} does not exist or has no commit")),
+    })
 }
 
 /// Queues cards, all or none.

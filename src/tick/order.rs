@@ -14,7 +14,7 @@ use crate::core::observation::Brief;
 use crate::core::quantity::Seconds;
 use crate::core::run::{Caps, EnvEntry, EnvSource, ModelUse, OutboxOrder, Program, RUN_ORDER_VERSION, RunOrder};
 use crate::core::state::{Candidate, Flight, Life, Stage, Work};
-use crate::core::verdict::Verdict;
+use crate::core::verdict::{Scoring, Verdict};
 use crate::families::{self, AgentRole, Ask, FamilySpec, LaunchUser, PromptInput, SchemaRef};
 use crate::files::ledger::sha256_hex;
 
@@ -118,6 +118,7 @@ fn for_gates(site: &Site, job: &Job<'_>, brief: &Brief, now: DateTime<Utc>) -> R
         decoder: DecoderKind::Plain,
         uses_model: ModelUse::None,
         outbox: None,
+        prompt_sha256: None,
         verdict_schema: None,
         card_sha256: brief.card_sha256.clone(),
         base_commit: job.work.base_commit.clone(),
@@ -143,25 +144,33 @@ fn for_agent(
     let dir = site.layout.run(run);
     let outbox = order.cwd.join(".autometta/outbox");
     let text = |path: &Path| path.to_string_lossy().into_owned();
+    order.prompt_sha256 = Some(sha256_hex(prompt.as_bytes()));
     let mut files = vec![("prompt.md".to_owned(), prompt)];
     let (identity, family) = agent(site, job.flight)?;
+    let calls = family.model_use == families::ModelUse::Calls;
+    // What was decided at the dispatch holds, whatever the tables say by now.
+    let model = match &job.flight.model {
+        Some(model) => model.clone(),
+        None => family.resolve(identity).map_err(|error| TickError::Prompt(error.to_string()))?,
+    };
     let script = script::of(site, family, job.stage, run, brief).map(|script| {
         files.push(("script.sh".to_owned(), script));
         text(&dir.join("script.sh"))
     });
     let (kind, name, effort, schema) = match role {
         AgentRole::Worker => (Outbox::Handoff, "handoff.json", brief.card.worker_effort, None),
-        AgentRole::Verifier => (Outbox::Verdict, "verdict.json", brief.card.verifier_effort, Some(Verdict::schema())),
+        AgentRole::Verifier => {
+            (Outbox::Verdict, "verdict.json", brief.card.verifier_effort, Some(verdict_schema(site, job.flight)))
+        }
     };
     let schema_text = schema.as_ref().map(ToString::to_string);
     let schema_file = text(&dir.join("schema.json"));
     files.extend(schema_text.iter().map(|schema| ("schema.json".to_owned(), schema.clone())));
     let limits = job.flight.reserved;
-    let calls = family.model_use == families::ModelUse::Calls;
     let invocation = family
         .invocation(&Ask {
             role,
-            identity,
+            model: &model,
             run,
             worktree: &text(&order.cwd),
             prompt_file: &text(&dir.join("prompt.md")),
@@ -182,7 +191,7 @@ fn for_agent(
         stdin: (invocation.stdin == PromptInput::PromptFile).then(|| dir.join("prompt.md")),
     };
     order.env = invocation.env.into_iter().map(env_entry).collect();
-    order.model = calls.then(|| family.model_of(identity).to_owned());
+    order.model = calls.then_some(model);
     order.decoder = family.decoder;
     if calls {
         order.uses_model = ModelUse::Model;
@@ -193,6 +202,20 @@ fn for_agent(
     order.outbox = Some(OutboxOrder { kind, path: outbox.join(name) });
     order.verdict_schema = schema;
     Ok(Launch { order, files })
+}
+
+/// Whether a verifier is asked for scores: where the manifest says so, and a model answers.
+pub fn scoring(site: &Site, flight: &Flight) -> Scoring {
+    let family = flight.family.as_ref().and_then(|name| site.families.get(name));
+    let calls = family.is_some_and(|family| family.model_use == families::ModelUse::Calls);
+    if calls && site.manifest.review.scores { Scoring::Asked } else { Scoring::NotAsked }
+}
+
+fn verdict_schema(site: &Site, flight: &Flight) -> serde_json::Value {
+    match scoring(site, flight) {
+        Scoring::Asked => Verdict::scored_schema(),
+        Scoring::NotAsked => Verdict::schema(),
+    }
 }
 
 /// The agent of a flight, with its family as it is now.

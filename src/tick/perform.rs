@@ -21,7 +21,7 @@ use super::brief::{self, Pin};
 use super::error::TickError;
 use super::order::{self, Job};
 use super::site::{Site, run_branch};
-use super::{landing, prompt, publish, tell};
+use super::{landing, prompt, publish, tell, versions};
 
 /// Marks a run whose checkout was removed after nothing of it was alive.
 pub const CLEARED: &str = "cleared";
@@ -113,7 +113,8 @@ fn do_chore(site: &Site, repo: &Repo, state: &State, stage: &StageId, chore: &Ch
         Chore::KeepWork { branch, commit } => {
             repo.set_ref(&RefName::branch(branch)?, commit, &Expect::Anything)?;
         }
-        Chore::Publish { run } => publish::publish(site, stage, run)?,
+        Chore::Publish { run } => publish::publish(site, repo, stage, run)?,
+        Chore::PublishPanel { runs, said } => publish::panel(site, stage, runs, *said)?,
         Chore::Ask { run } => publish::ask(site, stage, run)?,
         Chore::Clear { run } => clear(site, repo, run)?,
     }
@@ -176,7 +177,8 @@ pub(super) fn prepare_and_launch(
         repo.ensure_worktree(&spec)?;
         furnish(site, &spec.path, &brief.card_sha256)?;
         let prompt = prompt::make(site, repo, job, &brief)?;
-        let launch = order::make(site, job, &brief, prompt, now)?;
+        let mut launch = order::make(site, job, &brief, prompt, now)?;
+        launch.order.cli_version = versions::of(site, &launch.order);
         atomic::make_dirs(dir, Durability::Durable)?;
         for (name, text) in &launch.files {
             atomic::write(&dir.join(name), text.as_bytes(), Durability::Volatile)?;

@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::core::card::Stance;
 use crate::core::exit::{ExitRecord, GateResult};
 use crate::core::handoff::Handoff;
 use crate::core::ids::{Role, RunId};
-use crate::core::observation::Brief;
-use crate::core::state::{Life, Reason, Stage};
+use crate::core::observation::{Brief, Returned};
+use crate::core::state::{Life, PastRun, Reason, RunOutcome, Stage};
 use crate::core::template;
-use crate::core::verdict::Verdict;
+use crate::core::verdict::{Scoring, Verdict};
 use crate::files::document;
 use crate::git::Objects;
 
 use super::error::TickError;
-use super::order::Job;
+use super::evidence;
+use super::order::{self, Job};
+use super::rebrief;
+use super::returned;
 use super::site::Site;
 use crate::core::operate::REJECTED;
 
@@ -62,13 +66,13 @@ fn worker(site: &Site, job: &Job<'_>, brief: &Brief) -> Result<String, TickError
             Handoff::example(&stage.id, &paths)
         }),
         ("attempt", run.attempt.to_string()),
-        ("evidence", evidence(site, stage)?),
+        ("evidence", evidence(site, stage, brief)?),
     ]);
     render(site, "worker.md", template::WORKER, &values)
 }
 
 /// What the attempt before came to, and what an operator answered.
-fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
+fn evidence(site: &Site, stage: &Stage, brief: &Brief) -> Result<String, TickError> {
     let mut text = String::new();
     let resume = match &stage.life {
         Life::Working(working) => working.resume.as_ref(),
@@ -78,12 +82,14 @@ fn evidence(site: &Site, stage: &Stage) -> Result<String, TickError> {
         text.push_str(
             "## What happened before\n\nThe checkout already holds the work of an earlier run; go on from it.\n",
         );
+        text.push_str(&rebrief::handover(site, stage, resume)?);
         for run in &resume.evidence {
             text.push_str(&evidence_of(site, run, resume.because.as_ref())?);
         }
         if let Some(reason) = resume.because.as_ref().filter(|reason| reason.code == REJECTED) {
             text.push_str(&format!("\n### The operator did not let it land\n\n{}\n", bounded(&reason.detail)));
         }
+        text.push_str(&rebrief::what_must_not_change(site, stage, resume, brief)?);
     }
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {
         let answer = String::from_utf8_lossy(&bytes);
@@ -100,9 +106,11 @@ fn evidence_of(site: &Site, run: &RunId, because: Option<&Reason>) -> Result<Str
             None => String::new(),
         },
         Role::Verifier => match document::read(&dir.join("outbox/verdict.json"))? {
-            Some(bytes) => {
-                format!("\n### The verdict of {run}\n\n```json\n{}\n```\n", bounded(&String::from_utf8_lossy(&bytes)))
-            }
+            Some(bytes) => format!(
+                "\n### The verdict of {run}\n\n```json\n{}\n```\n{}",
+                bounded(&String::from_utf8_lossy(&bytes)),
+                low_scores(site, &bytes)
+            ),
             None => String::new(),
         },
         // Our own checks refused the candidate; what they found stands in the state and nowhere else.
@@ -113,7 +121,15 @@ fn evidence_of(site: &Site, run: &RunId, because: Option<&Reason>) -> Result<Str
     })
 }
 
-fn exit_record(dir: &Path) -> Result<Option<ExitRecord>, TickError> {
+/// What a review asks for that passed every criterion and was not good enough.
+fn low_scores(site: &Site, verdict: &[u8]) -> String {
+    let scores = serde_json::from_slice::<Verdict>(verdict).ok().and_then(|verdict| verdict.scores);
+    let low =
+        scores.filter(|_| site.manifest.review.scores).and_then(|scores| scores.below(site.manifest.review.floor));
+    low.map_or_else(String::new, |low| format!("\nThe change was {low}. The review says what to do better.\n"))
+}
+
+pub(super) fn exit_record(dir: &Path) -> Result<Option<ExitRecord>, TickError> {
     let bytes = document::read(&dir.join("exit.json"))?;
     Ok(bytes.and_then(|bytes| document::from_json::<ExitRecord>(bytes).ok()))
 }
@@ -133,7 +149,20 @@ fn gate_results(gates: &[GateResult]) -> String {
     text
 }
 
-fn bounded(text: &str) -> String {
+/// The gate runs that failed before the one that passed, and were run again because the card or the manifest allows it.
+fn flaked(site: &Site, stage: &Stage, passed: &RunId) -> Result<String, TickError> {
+    let mut text = String::new();
+    for past in &stage.history {
+        if past.run.role == Role::Gate && past.run.attempt == passed.attempt && past.outcome == RunOutcome::Flaked {
+            let results = exit_record(&site.layout.run(&past.run))?.map(|record| gate_results(&record.gates));
+            let results = results.unwrap_or_else(|| "its record is gone\n".to_owned());
+            text.push_str(&format!("\nFLAKY: {} failed on the same tree, and was run again:\n\n{results}", past.run));
+        }
+    }
+    Ok(text)
+}
+
+pub(super) fn bounded(text: &str) -> String {
     let count = text.chars().count();
     if count <= EVIDENCE {
         return text.to_owned();
@@ -154,7 +183,7 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         }
         None => "The card and the manifest have no gate: nothing was run.".to_owned(),
         Some(gate) => match exit_record(&site.layout.run(gate))? {
-            Some(record) => gate_results(&record.gates),
+            Some(record) => format!("{}{}", gate_results(&record.gates), flaked(site, stage, gate)?),
             None => "They passed; their record is gone.".to_owned(),
         },
     };
@@ -162,10 +191,13 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         .and_then(|bytes| Handoff::parse(&bytes, &stage.id).ok())
         .map(|handoff| format!("status: {}\n{}", handoff.status.as_str(), bounded(&handoff.notes)))
         .unwrap_or_default();
-    let mut flags = flags(&objects.diff_paths(&job.work.base_commit, &candidate.tree)?, &brief.card.commands);
+    let (base, tree) = (&job.work.base_commit, &candidate.tree);
+    let report = evidence::report(objects, &site.manifest, &brief.card, base, tree)?;
+    let mut flags = evidence::report_text(objects, &report, base, tree)?;
     if let Some(bytes) = document::read(&site.layout.answer(&stage.id))? {
         flags.push_str(&format!("\nThe operator answers: {}\n", bounded(&String::from_utf8_lossy(&bytes))));
     }
+    let scoring = order::scoring(site, job.flight);
     let values = BTreeMap::from([
         ("stage", stage.id.to_string()),
         ("title", brief.card.title.clone()),
@@ -177,18 +209,47 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         ("gate_results", gates),
         ("worker_notes", notes),
         ("flags", flags),
-        ("verdict_shape", Verdict::example(&stage.id, brief.card.criteria.len())),
+        ("verdict_shape", Verdict::example(&stage.id, brief.card.criteria.len(), scoring)),
         ("criteria_count", brief.card.criteria.len().to_string()),
+        ("earlier", earlier(site, objects, stage, run)?),
+        ("scoring", scoring_rule(site, scoring)),
     ]);
-    render(site, "verifier.md", template::VERIFIER, &values)
+    match brief.card.stance(run.seat) {
+        Stance::Judge => render(site, "verifier.md", template::VERIFIER, &values),
+        Stance::Adversarial => render(site, "verifier-adversarial.md", template::VERIFIER_ADVERSARIAL, &values),
+    }
 }
 
-/// What a verifier should look at twice: files that the acceptance commands name and the candidate changed.
-fn flags(changes: &[crate::git::Change], commands: &[String]) -> String {
-    let named = |change: &&crate::git::Change| commands.iter().any(|run| run.contains(change.path.text().as_ref()));
-    let lines = changes.iter().filter(named).map(|change| {
-        format!("- {} is named by an acceptance command and changed by the candidate\n", change.path.text())
-    });
-    let text = lines.collect::<Vec<_>>().concat();
-    if text.is_empty() { "none\n".to_owned() } else { text }
+/// Why the answer before of this seat did not count, so that it can do better.
+fn earlier(site: &Site, objects: &Objects, stage: &Stage, run: &RunId) -> Result<String, TickError> {
+    let of_this_seat = |past: &&PastRun| {
+        past.run.attempt == run.attempt && past.run.role == run.role && past.run.seat == run.seat && past.run != *run
+    };
+    let silent = |past: &&PastRun| past.outcome == RunOutcome::NoVerdict;
+    let Some(past) = stage.history.iter().rev().filter(of_this_seat).find(silent) else { return Ok(String::new()) };
+    let Some(record) = exit_record(&site.layout.run(&past.run))? else { return Ok(String::new()) };
+    let why = match returned::verdict(site, objects, stage, &record)? {
+        Returned::Unusable(why) => why,
+        Returned::Nothing => "there was no verdict in it".to_owned(),
+        Returned::Usable(_) => return Ok(String::new()),
+    };
+    Ok(format!(
+        "## Your answer before did not count\n\nThe answer of {} could not be used, so you are asked once more. What was \
+         wrong with it:\n\n{}\n",
+        past.run,
+        bounded(&why)
+    ))
+}
+
+fn scoring_rule(site: &Site, scoring: Scoring) -> String {
+    match scoring {
+        Scoring::NotAsked => String::new(),
+        Scoring::Asked => format!(
+            "- `scores` says how good the change is beyond the criteria, each from 1 to 10: `alignment` (it does what the \
+             card is for, no less and no more), `approach` (a sound way to do it, which the next reader understands), \
+             `tests` (they would fail if it were wrong). 6 is sound work; below {} in any of them the change goes back to \
+             its worker with your review, so say in the evidence and the findings what to do better.",
+            site.manifest.review.floor
+        ),
+    }
 }

@@ -69,7 +69,7 @@ impl Site {
     /// The same, with a manifest that is at hand.
     pub fn with_manifest(root: PathBuf, manifest: Manifest, home: &Home, exe: &Path) -> Result<Self, TickError> {
         let faulty = |faults| LayerFaults(vec![(root.join(MANIFEST), faults)]);
-        let families = Families::new(&manifest.families).map_err(faulty)?;
+        let families = Families::new(&manifest.families).map_err(faulty)?.with_models(&home.models()?);
         let layout = Layout::new(&root, manifest.state_dir.as_str());
         let repo_id = repo_id(&home.machine_id()?, &root);
         let policy = Policy {
@@ -78,6 +78,8 @@ impl Site {
             infrastructure_retries: manifest.retry.infrastructure,
             max_parallel: manifest.max_parallel as usize,
             landing: manifest.landing,
+            protected: manifest.protected.clone(),
+            review_floor: manifest.review.scores.then_some(manifest.review.floor),
             // Without a command nobody is told, but the night's report is written all the same.
             tells: if manifest.notify.is_empty() {
                 BTreeSet::from([NoticeKind::NightEnd])

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use autometta::core::exit::{ExitRecord, Outbox};
 use autometta::core::family::DecoderKind;
 use autometta::core::quantity::{MicroUsd, Seconds};
-use autometta::core::run::{Caps, EnvEntry, EnvSource, GateCommand, ModelUse, OutboxOrder, Program, RunOrder, Started};
+use autometta::core::run::{
+    Caps, EnvEntry, EnvSource, GateCommand, ModelUse, OutboxOrder, OutputRule, Program, RunOrder, Started,
+};
 use autometta::core::state::Reservation;
 use autometta::runs::{Launched, NoMeter, RunDir, Sighting, launch, probe};
 use nix::sys::signal::{Signal, kill};
@@ -57,6 +59,7 @@ impl World {
             decoder: DecoderKind::Plain,
             uses_model: ModelUse::None,
             outbox: Some(OutboxOrder { kind: Outbox::Handoff, path: "handoff.json".into() }),
+            prompt_sha256: None,
             verdict_schema: None,
             card_sha256: String::new(),
             base_commit: "0123456789012345678901234567890123456789".parse().expect("commit"),
@@ -80,6 +83,8 @@ impl World {
             name: (*name).to_owned(),
             run: (*run).to_owned(),
             timeout_seconds: Seconds(*seconds),
+            retries: 0,
+            output: OutputRule::Any,
         });
         world.order.program = Program::Gates { commands: commands.collect() };
         world.order.outbox = None;

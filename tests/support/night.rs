@@ -20,8 +20,8 @@ pub const VERIFIER: &str = "Judge <judge@local>";
 
 /// A worker stub's last act: a handoff that says pass. `$1` of the stub is the stage.
 pub const HAND_IN: &str = r#"printf '{"stage_id":"%s","status":"pass","deliverables":[],"notes":"done"}' "$1" >.autometta/outbox/handoff.json"#;
-/// A verifier stub that says PASS to a card with one criterion.
-pub const SAY_PASS: &str = r#"printf '{"stage_id":"%s","overall":"PASS","headline":"Do the work","criteria":[{"id":1,"name":"it works","verdict":"PASS","evidence":"a.txt:1"}],"additional_findings":""}' "$1" >.autometta/outbox/verdict.json"#;
+/// A verifier stub that says PASS to a card with one criterion, by a line that is there.
+pub const SAY_PASS: &str = r#"seen=a.txt; [ -s "$seen" ] || seen=README.md; printf '{"stage_id":"%s","overall":"PASS","headline":"Do the work","criteria":[{"id":1,"name":"it works","verdict":"PASS","evidence":"%s:1"}],"additional_findings":""}' "$1" "$seen" >.autometta/outbox/verdict.json"#;
 
 /// The box.
 pub struct Night {

@@ -52,7 +52,9 @@ pub fn copied(night: &Night) -> PathBuf {
     let folder = night.base().join("100% \"it's\"");
     fs::create_dir_all(&folder).expect("folder");
     let exe = folder.join("night watch");
-    fs::copy(env!("CARGO_BIN_EXE_autometta"), &exe).expect("copied");
+    // By another process: a child of ours, forked while we had the copy open for writing, would keep it from running.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_autometta")).arg(&exe).status().expect("cp runs");
+    assert!(copied.success(), "{}: {copied}", exe.display());
     exe
 }
 

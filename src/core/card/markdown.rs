@@ -38,6 +38,8 @@ pub(super) struct Code<'t> {
     pub(super) line: usize,
     /// The first word after the opening fence.
     pub(super) language: &'t str,
+    /// What follows that word.
+    pub(super) info: &'t str,
     /// Its lines, joined by line feeds, without the indentation of its fence.
     pub(super) text: String,
 }
@@ -96,8 +98,9 @@ pub(super) fn read<'t>(text: &'t str, faults: &mut Faults) -> Document<'t> {
             if !line.contains("-->") {
                 comment = Some(number);
             }
-        } else if let Some((fence, language)) = opens(line) {
-            open = Some((fence, Code { line: number, language, text: String::new() }));
+        } else if let Some((fence, info)) = opens(line) {
+            let (language, info) = info.split_once(char::is_whitespace).unwrap_or((info, ""));
+            open = Some((fence, Code { line: number, language, info: info.trim(), text: String::new() }));
         } else if let Some(heading) = heading(line, 1) {
             match document.title {
                 None => document.title = Some((number, heading)),
@@ -199,7 +202,7 @@ fn heading(line: &str, level: usize) -> Option<&str> {
     Some(if bare.is_empty() || bare.ends_with([' ', '\t']) { bare.trim_end() } else { text })
 }
 
-/// An opening fence. Any indentation will do: blocks stand inside list items, too.
+/// An opening fence with what stands behind it. Any indentation will do: blocks stand inside list items, too.
 fn opens(line: &str) -> Option<(Fence, &str)> {
     let rest = line.trim_start();
     let mark = rest.chars().next().filter(|c| matches!(c, '`' | '~'))?;
@@ -209,7 +212,7 @@ fn opens(line: &str) -> Option<(Fence, &str)> {
         return None;
     }
     let fence = Fence { mark, length, indent: line.len() - rest.len() };
-    Some((fence, info.split_whitespace().next().unwrap_or_default()))
+    Some((fence, info.trim()))
 }
 
 fn closes(line: &str, fence: &Fence) -> bool {

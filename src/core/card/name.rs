@@ -10,8 +10,22 @@ pub(super) const COMMAND: &str = "Acceptance command";
 pub(super) const OUT_OF_SCOPE: &str = "Out of scope";
 pub(super) const BUDGET: &str = "Budget";
 pub(super) const SCRIPT: &str = "Script";
-pub(super) const SECTIONS: [&str; 10] =
-    [METADATA, OBJECTIVE, INPUTS, DELIVERABLES, CONSTRAINTS, CRITERIA, COMMAND, OUT_OF_SCOPE, BUDGET, SCRIPT];
+pub(super) const CONTRACT_TESTS: &str = "Contract tests";
+pub(super) const CHECKS: &str = "Completion checks";
+pub(super) const SECTIONS: [&str; 12] = [
+    METADATA,
+    OBJECTIVE,
+    INPUTS,
+    DELIVERABLES,
+    CONSTRAINTS,
+    CRITERIA,
+    COMMAND,
+    CONTRACT_TESTS,
+    CHECKS,
+    OUT_OF_SCOPE,
+    BUDGET,
+    SCRIPT,
+];
 
 pub(super) const WORKER: &str = "Worker";
 pub(super) const VERIFIER: &str = "Verifier";

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
 
+use super::Verifiers;
+use super::judging::{self, Check, CommandRule};
 use super::markdown::{self, Code, Document, Element, Item, Marker, Section};
 use super::name;
 use super::path::RelativePath;
 use super::value::{self, Reasons};
-use super::{Budget, Card, Deliverable, Limits, MAX_BYTES, Parsed, Verifiers};
+use super::{Budget, Card, Deliverable, Limits, MAX_BYTES, Parsed};
 
 /// The languages a fenced block may name and still be shell text.
 const SHELL: [&str; 4] = ["", "sh", "shell", "bash"];
@@ -44,7 +46,10 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
     let objective = reader.objective();
     let deliverables = reader.deliverables();
     let criteria = reader.criteria();
-    let commands = reader.commands();
+    let (commands, command_rules) = reader.commands();
+    let contract_tests = reader.contract_tests();
+    let checks = reader.checks();
+    reader.judged_by_something(&commands, &checks);
     let script = reader.script();
     let out_of_scope = reader.out_of_scope();
     let budget = reader.budget();
@@ -58,7 +63,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
 
     let Reader { mut faults, warnings, .. } = reader;
     match (worker, verifiers) {
-        (Some(worker), Some(verifiers)) if faults.is_empty() => {
+        (Some(worker), Some((verifiers, adversarial_seats))) if faults.is_empty() => {
             let deliverables = deliverables.into_iter().map(|(_, one)| one).collect();
             let out_of_scope = out_of_scope.into_iter().map(|(_, path)| path).collect();
             let card = Card {
@@ -66,6 +71,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 title,
                 worker,
                 verifiers,
+                adversarial_seats,
                 escalation,
                 depends_on,
                 path_claims,
@@ -79,6 +85,9 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 deliverables,
                 criteria,
                 commands,
+                command_rules,
+                contract_tests,
+                checks,
                 out_of_scope,
                 budget,
                 script,
@@ -242,9 +251,11 @@ impl<'d, 't> Reader<'d, 't> {
         self.value(fields, key, read)
     }
 
-    fn verifiers(&mut self, fields: &Fields) -> Option<Verifiers> {
-        let one = self.value(fields, name::VERIFIER, value::identity).map(Verifiers::One);
-        let panel = self.value(fields, name::PANEL, value::panel).map(Verifiers::Panel);
+    /// Who judges, and which seats are adversarial.
+    fn verifiers(&mut self, fields: &Fields) -> Option<(Verifiers, Vec<u32>)> {
+        let one = self.value(fields, name::VERIFIER, value::verifier);
+        let panel = self.value(fields, name::PANEL, value::panel);
+        let panel = panel.map(|(panel, adversarial)| (Verifiers::Panel(panel), adversarial));
         match (fields.get(name::VERIFIER), fields.get(name::PANEL), self.metadata_line()) {
             (Some(_), Some(second), _) => {
                 let message = "the card has a `Verifier`, too; keep one of the two";
@@ -305,7 +316,8 @@ impl<'d, 't> Reader<'d, 't> {
                 Some((path, rest)) => {
                     if let Some(path) = self.listed_path(item.line, name::DELIVERABLES, path, rest) {
                         let note = rest.trim_start_matches([' ', ':', '-', '–', '—']).trim_end().to_owned();
-                        deliverables.push((item.line, Deliverable { path, note }));
+                        let removed = judging::says_removed(&note);
+                        deliverables.push((item.line, Deliverable { path, note, removed }));
                     }
                 }
             }
@@ -377,13 +389,33 @@ impl<'d, 't> Reader<'d, 't> {
         criteria
     }
 
-    fn commands(&mut self) -> Vec<String> {
-        let Some(section) = self.section(name::COMMAND) else {
+    fn commands(&mut self) -> (Vec<String>, Vec<CommandRule>) {
+        let Some(section) = self.section(name::COMMAND) else { return (Vec::new(), Vec::new()) };
+        let blocks = section.elements.iter().filter_map(as_code);
+        let rules = blocks.map(|code| judging::command_rule(code, &mut self.faults)).collect();
+        (self.shell_blocks(section, name::COMMAND), rules)
+    }
+
+    fn judged_by_something(&mut self, commands: &[String], checks: &[Check]) {
+        if commands.is_empty() && !checks.iter().any(|check| matches!(check, Check::Command(_))) {
             let message = "there is no acceptance command; the verifier alone judges";
             self.warnings.add(Some(self.top), name::COMMAND, message);
-            return Vec::new();
-        };
-        self.shell_blocks(section, name::COMMAND)
+        }
+    }
+
+    fn contract_tests(&mut self) -> Vec<RelativePath> {
+        let Some(section) = self.section(name::CONTRACT_TESTS) else { return Vec::new() };
+        let listed = judging::contract_items(section, &mut self.faults);
+        let paths = listed.iter().filter_map(|(line, path, rest)| {
+            let path = self.listed_path(*line, name::CONTRACT_TESTS, path, rest)?;
+            judging::check_pattern(*line, &path, &mut self.faults);
+            Some(path)
+        });
+        paths.collect()
+    }
+
+    fn checks(&mut self) -> Vec<Check> {
+        self.section(name::CHECKS).map(|section| judging::checks(section, &mut self.faults)).unwrap_or_default()
     }
 
     fn script(&mut self) -> Option<String> {
@@ -442,7 +474,7 @@ impl<'d, 't> Reader<'d, 't> {
         path: &RelativePath,
         out_of_scope: &[(usize, RelativePath)],
     ) {
-        if let Some((other, _)) = out_of_scope.iter().find(|(_, out)| out.covers(path.as_str())) {
+        if let Some((other, _)) = out_of_scope.iter().find(|(_, out)| out.covers_alias(path.as_str())) {
             self.faults.add(line, place, format!("`{path}` is out of scope by line {other}; remove one of the two"));
         }
         if path.as_str().contains('*') {

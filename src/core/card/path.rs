@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::core::paths::fold;
+
 /// The folder in a worktree that belongs to Autometta: the pinned card and the outbox. Never part of a candidate.
 const OWN_FOLDER: &str = ".autometta";
 
@@ -55,6 +57,13 @@ impl RelativePath {
     /// Whether `path`, as git prints it, is this file or lies in this folder. Bytes are compared, so case counts.
     pub fn covers(&self, path: &str) -> bool {
         if self.is_folder() { path.starts_with(&self.0) } else { path == self.0 }
+    }
+
+    /// Whether `path` would be covered on a file system that does not tell case or the writing of accents apart.
+    pub fn covers_alias(&self, path: &str) -> bool {
+        let path = fold(path);
+        let own = fold(&self.0);
+        if self.is_folder() { path.starts_with(&own) } else { path == own }
     }
 
     /// Whether the text names something in Autometta's own folder of the worktree.

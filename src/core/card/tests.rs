@@ -203,6 +203,23 @@ fn older_titles_are_read() {
 }
 
 #[test]
+fn a_seat_may_be_adversarial() {
+    let with = |line: &str| small().replace("- **Verifier:** B <b@local>", line);
+    for (line, seats) in [
+        ("- **Verifier:** B <b@local>", vec![]),
+        ("- **Verifier:** adversarial: B <b@local>", vec![1]),
+        ("- **Verifier panel:** 2 of B <b@x>; Adversarial: C <c@x>; adversarial:D <d@x>", vec![2, 3]),
+    ] {
+        let card = parse(&with(line)).expect(line).card;
+        assert_eq!(card.adversarial_seats, seats, "{line}");
+        assert!(card.verifiers.seats().iter().all(|seat| seat.name().len() == 1), "{line}");
+        let first = if seats.contains(&1) { Stance::Adversarial } else { Stance::Judge };
+        assert_eq!((card.stance(None), card.stance(Some(1))), (first, first), "{line}");
+    }
+    assert!(parse(&with("- **Verifier:** hostile: B")).is_err());
+}
+
+#[test]
 fn a_panel_has_seats_and_a_quorum() {
     let with = |panel: &str| small().replace("Verifier:** B <b@local>", &format!("Verifier panel:** {panel}"));
     let card = parse(&with("2 of B <b@x>; C <c@x>; D <d@x>")).expect("card").card;
@@ -378,5 +395,45 @@ proptest! {
             prop_assert!(!faults.is_empty());
             prop_assert!(faults.0.iter().all(|fault| fault.line.is_some_and(|line| line <= lines.len().max(1))));
         }
+    }
+}
+
+#[test]
+fn what_judges_without_a_model_is_read() {
+    let text = small()
+        .replace("```sh\ntrue", "```sh retries=2 timeout=90s\ntrue")
+        .replace("- `a`\n", "- `a`\n- `old/`: removed, nobody reads it\n- `b`: removed duplicates\n")
+        + "## Contract tests\n- `tests/a.rs`: the old promise\n- `tests/api/**/*.rs`\n## Completion checks\n\
+           - diff_not_empty\n- `no_error_in_output`\n- command: `make check`\n- command: test -s a\n";
+    let card = parse(&text).expect("card").card;
+    assert_eq!(card.command_rules, [CommandRule { retries: 2, timeout_seconds: Some(Seconds(90)) }]);
+    assert_eq!(card.deliverables.iter().map(|one| one.removed).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(paths(&card.contract_tests), ["tests/a.rs", "tests/api/**/*.rs"]);
+    let command = |text: &str| Check::Command(text.to_owned());
+    let expected = [Check::DiffNotEmpty, Check::NoErrorInOutput, command("make check"), command("test -s a")];
+    assert_eq!(card.checks, expected);
+    let none = small().replace("B <b@local>", "None (prose only)");
+    let card = parse(&none).expect("card").card;
+    assert_eq!((card.verifiers.rationale(), card.verifiers.seats().len()), (Some("prose only"), 0));
+}
+
+#[test]
+fn what_judges_without_a_model_is_read_strictly() {
+    for (from, to, fault) in [
+        ("```sh\n", "```sh retries=4\n", "from 0 to 3"),
+        ("```sh\n", "```sh timeout=soon\n", "timeout="),
+        ("```sh\n", "```sh retry=1\n", "`retry=1` is unknown"),
+        ("B <b@local>", "none", "says why"),
+        ("B <b@local>", "none ()", "says why"),
+        ("## Objective", "## Completion checks\n- no_errors\n## Objective", "is no check"),
+        ("## Objective", "## Completion checks\ndiff_not_empty\n## Objective", "no list item"),
+        ("## Objective", "## Completion checks\n- command:\n## Objective", "is no check"),
+        ("## Objective", "## Contract tests\nsoon\n## Objective", "no test is listed"),
+        ("## Objective", "## Contract tests\n- `a[`\n## Objective", "not a pattern"),
+        ("## Objective", "## Contract tests\n- `../a`\n## Objective", "leaves the project"),
+        ("## Objective", "## Out of scope\n- `A`\n## Objective", "out of scope"),
+    ] {
+        let found = faults(&small().replace(from, to));
+        assert!(found.iter().any(|text| text.contains(fault)), "{to}: {found:?}");
     }
 }

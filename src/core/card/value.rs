@@ -7,7 +7,7 @@ use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
 use super::markdown::leading_code;
 use super::path::{PathError, RelativePath};
-use super::{Effort, LandingMode, Panel};
+use super::{Effort, LandingMode, Panel, Stance, Verifiers};
 
 /// The reasons why a text is not the value it should be; never empty.
 pub(super) type Reasons = Vec<String>;
@@ -16,13 +16,38 @@ pub(super) fn identity(text: &str) -> Result<Identity, Reasons> {
     text.parse::<Identity>().map_err(|error| vec![error.to_string()])
 }
 
+/// `Name <address>`, `adversarial: Name <address>`, or `none (why)`; with the numbers of the adversarial seats.
+pub(super) fn verifier(text: &str) -> Result<(Verifiers, Vec<u32>), Reasons> {
+    let (word, rest) = text.split_at_checked(4).unwrap_or((text, ""));
+    let rest = rest.trim();
+    if !word.eq_ignore_ascii_case("none") || !(rest.is_empty() || rest.starts_with('(')) {
+        let (identity, stance) = seat(text)?;
+        let adversarial = (stance == Stance::Adversarial).then_some(1).into_iter().collect();
+        return Ok((Verifiers::One(identity), adversarial));
+    }
+    let why = rest.strip_prefix('(').and_then(|why| why.strip_suffix(')')).map(str::trim);
+    match why.filter(|why| !why.is_empty()) {
+        Some(why) => Ok((Verifiers::None(why.to_owned()), Vec::new())),
+        None => Err(vec!["a card without a verifier says why: write `none (why nobody has to judge it)`".to_owned()]),
+    }
+}
+
 /// `Name <address>; Name <address>`, or `none`.
 pub(super) fn identities(text: &str) -> Result<Vec<Identity>, Reasons> {
     all(entries(text, ';').into_iter().map(|entry| identity(&entry)))
 }
 
-/// `2 of Name <address>; Name <address>; …`
-pub(super) fn panel(text: &str) -> Result<Panel, Reasons> {
+/// `Name <address>`, or `adversarial: Name <address>`.
+pub(super) fn seat(text: &str) -> Result<(Identity, Stance), Reasons> {
+    let word = text.split_once(':').filter(|(word, _)| word.trim().eq_ignore_ascii_case("adversarial"));
+    match word {
+        Some((_, rest)) => Ok((identity(rest.trim())?, Stance::Adversarial)),
+        None => Ok((identity(text)?, Stance::Judge)),
+    }
+}
+
+/// `2 of Name <address>; adversarial: Name <address>; …`, with the numbers of the adversarial seats.
+pub(super) fn panel(text: &str) -> Result<(Panel, Vec<u32>), Reasons> {
     let shape = || vec![format!("`{text}` is not a panel: write `2 of A <a@local>; B <b@local>; C <c@local>`")];
     let (quorum, seats) = text.split_once(char::is_whitespace).ok_or_else(shape)?;
     let quorum: u32 = quorum.parse().map_err(|_| shape())?;
@@ -31,8 +56,11 @@ pub(super) fn panel(text: &str) -> Result<Panel, Reasons> {
     if !of.eq_ignore_ascii_case("of") {
         return Err(shape());
     }
-    let seats = all(split(seats, ';').into_iter().map(|entry| identity(&entry)))?;
-    Panel::new(quorum, seats).map_err(|error| vec![error.to_string()])
+    let seats = all(split(seats, ';').into_iter().map(|entry| seat(&entry)))?;
+    let adversarial = (1..).zip(&seats).filter(|(_, (_, stance))| *stance == Stance::Adversarial);
+    let adversarial = adversarial.map(|(number, _)| number).collect();
+    let panel = Panel::new(quorum, seats.into_iter().map(|(identity, _)| identity).collect());
+    Ok((panel.map_err(|error| vec![error.to_string()])?, adversarial))
 }
 
 /// Stage ids by comma, or `none`; never `own`, never one twice.

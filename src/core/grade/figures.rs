@@ -44,8 +44,8 @@ pub struct Corpus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// Defects refused for what they change.
-    pub out_of_scope: u32,
+    /// Defects refused by our own checks of scope and honesty.
+    pub refused: u32,
     /// Defects refused by a gate.
     pub gate_failed: u32,
     /// Controls refused: the corpus or this machine is at fault.
@@ -145,7 +145,7 @@ pub fn figures(
         if answer.is_defect() {
             corpus.defects += 1;
             corpus.shown_by_command += u32::from(answer.shown_by == Some(ShownBy::Command));
-            machine.out_of_scope += u32::from(screening == Screening::OutOfScope);
+            machine.refused += u32::from(screening == Screening::Refused);
             machine.gate_failed += u32::from(screening == Screening::GateFailed);
         } else {
             corpus.controls += 1;
@@ -258,7 +258,7 @@ mod tests {
         ]);
         let screened = BTreeMap::from([
             (stage("01-a"), Screening::GateFailed),
-            (stage("03-c"), Screening::OutOfScope),
+            (stage("03-c"), Screening::Refused),
             (stage("05-e"), Screening::GateFailed),
             (stage("02-b"), Screening::GateBroken),
         ]);
@@ -276,7 +276,7 @@ mod tests {
         let seats = [seat];
         let found = figures(DateTime::UNIX_EPOCH, &answers, &screened, &seats, judgements);
         assert_eq!(found.corpus, Corpus { defects: 3, shown_by_command: 1, controls: 2 });
-        assert_eq!((found.machine.out_of_scope, found.machine.gate_failed), (1, 1));
+        assert_eq!((found.machine.refused, found.machine.gate_failed), (1, 1));
         assert_eq!(found.machine.controls_refused, [stage("05-e")]);
         assert_eq!(found.machine.broken, [stage("02-b")]);
         let of = &found.seats[0];

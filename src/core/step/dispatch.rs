@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::turn::{Turn, keep};
 use crate::core::budget::{Admission, Budget};
+use crate::core::honesty::FrozenFile;
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::{Brief, Placed};
 use crate::core::policy::Policy;
@@ -145,8 +146,10 @@ fn paused(turn: &Turn, placed: &Placed) -> bool {
     turn.budget.paused(&placed.family, turn.now).is_some()
 }
 
-fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Box<Brief>, String>> {
-    turn.seen.briefs.get(&stage.id).cloned()
+/// What the stage asks for, with those at work who stand on its rung now: it may have climbed in this very step.
+fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Brief, String>> {
+    let brief = turn.seen.briefs.get(&stage.id)?;
+    Some(brief.clone().and_then(|brief| brief.staffed_for(stage)))
 }
 
 fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {
@@ -154,6 +157,7 @@ fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, re
         run,
         identity: placed.map(|placed| placed.identity.clone()),
         family: placed.map(|placed| placed.family.clone()),
+        model: placed.and_then(|placed| placed.model.clone()),
         reserved,
         dispatched_at: turn.now,
         stopping: None,
@@ -269,9 +273,15 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         }
         (None, None) => return,
     };
+    let contract = match contract(turn, stage, &brief, resume.as_ref()) {
+        None => return,
+        Some(Ok(contract)) => contract,
+        Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("contract-missing", why)),
+    };
     if admit(turn, &brief.worker_caps).is_none() {
         return;
     }
+    stage.contract = contract;
     if stage.attempt == 0 || !matches!(pending.next, NextRun::Again { .. }) {
         stage.attempt += 1;
     }
@@ -281,6 +291,7 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         stage.worker = brief.worker.identity.clone();
         stage.verifiers = brief.verifiers.iter().map(|placed| placed.identity.clone()).collect();
         stage.quorum = brief.card.verifiers.quorum();
+        stage.unverified = brief.card.verifiers.rationale().map(str::to_owned);
     }
     let flight = flight(turn, stage.next_run(Role::Worker, None), Some(&brief.worker), brief.worker_caps);
     let run = flight.run.clone();
@@ -289,6 +300,23 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         format!("{} ({}) on {} at {base_commit}", brief.worker.identity.name(), brief.worker.family, stage.base_branch);
     let work = Work { base_commit, started_at: turn.now };
     turn.moves(stage, Life::Working(Working { work, resume, flight }), Some(&run), "dispatched", detail);
+}
+
+/// The contract tests that an attempt has to leave alone, as they are at its base. None where nobody has looked yet.
+fn contract(
+    turn: &Turn,
+    stage: &Stage,
+    brief: &Brief,
+    resume: Option<&Resume>,
+) -> Option<Result<Vec<FrozenFile>, String>> {
+    if brief.card.contract_tests.is_empty() {
+        return Some(Ok(Vec::new()));
+    }
+    if resume.is_some() {
+        // It goes on from the base that they were frozen at.
+        return Some(Ok(stage.contract.clone()));
+    }
+    turn.seen.contracts.get(&stage.id).cloned()
 }
 
 fn same_family_reason(verifier: &Placed) -> Reason {

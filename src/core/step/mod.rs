@@ -5,11 +5,14 @@
 //! `supervise` takes what runs in flight have come to, `landing` what came of landings, and `dispatch` then starts
 //! what may start.
 
+mod checks;
 mod dispatch;
+mod escalation;
 mod landing;
 mod refusal;
 mod supervise;
 mod turn;
+mod unverified;
 mod verifying;
 mod working;
 
@@ -26,6 +29,7 @@ use super::observation::Observation;
 use super::policy::Policy;
 use super::state::{Chore, State, Stopping};
 
+pub use checks::fault_of as fault_of_candidate;
 pub(super) use dispatch::common_claim;
 pub use dispatch::{Hold, hold, order};
 

@@ -190,6 +190,7 @@ impl<'a> Turn<'a> {
         stage.history.push(PastRun {
             run: flight.run.clone(),
             identity: flight.identity.clone(),
+            model: flight.model.clone(),
             outcome,
             ended_by,
             at: self.now,
@@ -238,27 +239,28 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// A work failure: the worker is briefed again with the evidence while the policy allows it, else the stage ends.
+    /// A work failure: the worker is briefed again with the evidence while the policy allows it on this rung, else the
+    /// next rung takes over, else the stage ends.
     pub(super) fn work_failure(&mut self, stage: &mut Stage, failure: WorkFailure) {
-        let WorkFailure { status, reason, work, candidate, evidence, run } = failure;
-        stage.failures += 1;
-        stage.keep_work(&candidate);
-        if stage.failures <= self.policy.work_retries {
-            let resume = Resume {
-                base_commit: work.base_commit,
-                start: candidate.commit,
-                tree: candidate.tree,
-                evidence,
-                because: Some(reason.clone()),
-            };
-            let event = reason.code.clone();
-            let detail = reason.detail.clone();
-            let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };
-            self.moves(stage, Life::Pending(pending), Some(&run), &event, detail);
-        } else {
-            let kept = keep(&work, candidate, crate::core::state::Awaits::Nothing);
-            self.end(stage, status, reason, Some(kept), Some(&run));
+        stage.keep_work(&failure.candidate);
+        let tries = stage.failures.saturating_sub(stage.failures_below) + 1;
+        if tries > self.policy.work_retries {
+            return self.climb_or_end(stage, failure);
         }
+        let WorkFailure { reason, work, candidate, evidence, run, .. } = failure;
+        stage.failures += 1;
+        let resume = Resume {
+            base_commit: work.base_commit,
+            start: candidate.commit,
+            tree: candidate.tree,
+            evidence,
+            because: Some(reason.clone()),
+            predecessor: None,
+        };
+        let event = reason.code.clone();
+        let detail = reason.detail.clone();
+        let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };
+        self.moves(stage, Life::Pending(pending), Some(&run), &event, detail);
     }
 
     /// Keeps what a run that failed has left, where it left anything new.

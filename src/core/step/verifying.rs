@@ -3,9 +3,11 @@
 use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, keep};
+use super::unverified;
 use super::working::{crashed, how_it_ended, over_cap};
-use crate::core::card::LandingMode;
-use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
+use crate::core::card::{LandingMode, MAX_GATE_RETRIES};
+use crate::core::disagreement::{SeatVotes, disagreements};
+use crate::core::exit::{EndedBy, ExitRecord, GateResult, ProcessEnd};
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::{Ended, Product, Returned};
 use crate::core::quorum::{self, Outcome, Vote};
@@ -37,7 +39,7 @@ pub(super) fn has_gates(turn: &Turn, stage: &Stage) -> bool {
     }
 }
 
-/// Opens the seats.
+/// Opens the seats, or goes on without any where the card asks for none.
 pub(super) fn to_the_verifiers(
     turn: &mut Turn,
     stage: &mut Stage,
@@ -47,6 +49,9 @@ pub(super) fn to_the_verifiers(
     run: &RunId,
     detail: &str,
 ) {
+    if let Some(why) = stage.unverified.clone() {
+        return unverified::approve(turn, stage, work, candidate, gate, &why);
+    }
     let verifying = Verifying { work, candidate, gate, seats: Seat::open(&stage.verifiers) };
     turn.moves(stage, Life::Verifying(verifying), Some(run), "to-verify", detail);
 }
@@ -105,10 +110,19 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
     let failure = gate_failure(record);
     match failure {
         GateEnd::Passed => {
+            let flakes = stage.flakes();
             settle(turn, stage, RunOutcome::Done);
-            gate_passed(turn, stage, gating, flight);
+            gate_passed(turn, stage, gating, flight, flakes);
         }
-        GateEnd::Failed(detail) => {
+        GateEnd::Failed(gate, detail)
+            if gate.is_some_and(|gate| stage.flakes() < gate.retries.min(MAX_GATE_RETRIES)) =>
+        {
+            settle(turn, stage, RunOutcome::Flaked);
+            let detail = format!("retry {} in a fresh checkout, after {detail}", stage.flakes());
+            turn.note(&stage.id, Some(&flight.run), "flaky-gate", detail);
+            stage.life = Life::Gating(Gating { flight: None, ..gating });
+        }
+        GateEnd::Failed(_, detail) => {
             settle(turn, stage, RunOutcome::Failed);
             let failure = WorkFailure {
                 status: EndStatus::VerifierFailed,
@@ -127,49 +141,35 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
     }
 }
 
-enum GateEnd {
+enum GateEnd<'a> {
     Passed,
-    Failed(String),
+    /// The gate that failed, unless the run as a whole was stopped, and how.
+    Failed(Option<&'a GateResult>, String),
     Broken(String),
 }
 
-/// What a gate's record says. It passed only where every command ran and exited 0.
-fn gate_failure(record: &ExitRecord) -> GateEnd {
+/// What a gate's record says. It passed only where every command ran, exited 0, and printed what it may.
+fn gate_failure(record: &ExitRecord) -> GateEnd<'_> {
     if let Some(cap) = over_cap(record) {
-        return GateEnd::Failed(format!("the gate as a whole was stopped: {}", cap.detail));
+        return GateEnd::Failed(None, format!("the gate as a whole was stopped: {}", cap.detail));
     }
     for gate in &record.gates {
+        let failed = |how: String| {
+            let words = format!("{} (`{}`) {how}\n{}", gate.name, one_line(&gate.command), gate.output_tail);
+            GateEnd::Failed(Some(gate), words)
+        };
         if gate.timed_out {
-            let after = gate.elapsed_seconds;
-            return GateEnd::Failed(format!(
-                "{} (`{}`) timed out after {after:.0}s\n{}",
-                gate.name,
-                one_line(&gate.command),
-                gate.output_tail
-            ));
+            return failed(format!("timed out after {:.0}s", gate.elapsed_seconds));
         }
-        match gate.exit {
-            ProcessEnd::Code(0) => {}
-            ProcessEnd::Signal(signal) if KILLED.contains(&signal) => {
+        match (gate.exit, &gate.error_line) {
+            (ProcessEnd::Code(0), None) => {}
+            (ProcessEnd::Code(0), Some(line)) => return failed(format!("exited 0 and printed an error: {line}")),
+            (ProcessEnd::Signal(signal), _) if KILLED.contains(&signal) => {
                 return GateEnd::Broken(format!("{} was killed by signal {signal} from outside", gate.name));
             }
-            ProcessEnd::Code(code) => {
-                return GateEnd::Failed(format!(
-                    "{} (`{}`) exited {code}\n{}",
-                    gate.name,
-                    one_line(&gate.command),
-                    gate.output_tail
-                ));
-            }
-            ProcessEnd::Signal(signal) => {
-                return GateEnd::Failed(format!(
-                    "{} (`{}`) died of signal {signal}\n{}",
-                    gate.name,
-                    one_line(&gate.command),
-                    gate.output_tail
-                ));
-            }
-            ProcessEnd::None => return GateEnd::Broken(format!("{} could not be started", gate.name)),
+            (ProcessEnd::Code(code), _) => return failed(format!("exited {code}")),
+            (ProcessEnd::Signal(signal), _) => return failed(format!("died of signal {signal}")),
+            (ProcessEnd::None, _) => return GateEnd::Broken(format!("{} could not be started", gate.name)),
         }
     }
     if record.gates.is_empty() || record.exit != ProcessEnd::Code(0) {
@@ -185,15 +185,21 @@ fn one_line(command: &str) -> String {
     if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
 }
 
-fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flight) {
+fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flight, flakes: u32) {
+    let again = match flakes {
+        0 => String::new(),
+        flakes => format!(", after {flakes} tries that failed"),
+    };
     let Gating { work, candidate, approval, .. } = gating;
     match approval {
         None => {
-            to_the_verifiers(turn, stage, work, candidate, Some(flight.run.clone()), &flight.run, "every gate passed");
+            let detail = format!("every gate passed{again}");
+            to_the_verifiers(turn, stage, work, candidate, Some(flight.run.clone()), &flight.run, &detail);
         }
         Some(approval) => {
             let approval = Approval { tree: candidate.tree.clone(), gate: Some(flight.run.clone()), ..approval };
-            to_land(turn, stage, work, candidate, approval, &flight.run, "every gate passed on the merged tree");
+            let detail = format!("every gate passed on the merged tree{again}");
+            to_land(turn, stage, work, candidate, approval, &flight.run, &detail);
         }
     }
 }
@@ -335,14 +341,20 @@ fn seat_ended(
 }
 
 fn vote(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, verdict: &Verdict) {
+    let low = verdict.below(turn.policy.review_floor);
     let said = match verdict.judged() {
+        Judgement::Pass if low.is_some() => Said::Fail,
         Judgement::Pass => Said::Pass,
         Judgement::Fail => Said::Fail,
         Judgement::Blocked => Said::Blocked,
     };
-    let words = verdict.headline.clone();
+    let words = match low {
+        Some(low) => format!("{} ({low})", verdict.headline),
+        None => verdict.headline.clone(),
+    };
     turn.note(&stage.id, Some(&flight.run), "voted", format!("{} says {}: {words}", seat.verifier.name(), word(said)));
-    seat.vote = Some(Ballot { run: flight.run.clone(), said, words });
+    let criteria = verdict.criteria.iter().map(|criterion| criterion.verdict).collect();
+    seat.vote = Some(Ballot { run: flight.run.clone(), said, words, criteria });
     seat.flight = None;
 }
 
@@ -371,7 +383,7 @@ fn seat_again(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, 
     turn.note(&stage.id, Some(&flight.run), "no-verdict", why);
     if spent {
         let words = format!("{why}; that was try {}, and the policy allows no more", silent + broken);
-        seat.vote = Some(Ballot { run: flight.run.clone(), said: Said::Nothing, words });
+        seat.vote = Some(Ballot { run: flight.run.clone(), said: Said::Nothing, words, criteria: Vec::new() });
     }
 }
 
@@ -397,7 +409,9 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
         let words: Vec<&str> = ballots.iter().filter(|ballot| ballot.said == said).map(|b| b.words.as_str()).collect();
         words.join("; ")
     };
-    match quorum::decide(&votes, stage.quorum) {
+    let outcome = quorum::decide(&votes, stage.quorum);
+    write_down(turn, stage, &verifying.seats, outcome);
+    match outcome {
         Outcome::Pass => {
             let passed = |seat: &&Seat| seat.vote.as_ref().is_some_and(|ballot| ballot.said == Said::Pass);
             let headline = ballots
@@ -416,12 +430,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
                 overlap: Overlap::Park,
             };
             let words = words_that(Said::Pass);
-            match landing_mode(turn, stage) {
-                LandingMode::Auto => {
-                    to_land(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
-                }
-                LandingMode::Ask => await_approval(turn, stage, &verifying.work, verifying.candidate, approval, &words),
-            }
+            go_on(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
         }
         Outcome::Fail => {
             let failure = WorkFailure {
@@ -458,6 +467,45 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
             turn.end(stage, status, Reason::new(code, words), Some(kept), Some(&last));
         }
     }
+}
+
+/// An approved candidate lands, or waits for a person, as its card or the manifest says.
+pub(super) fn go_on(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    work: Work,
+    candidate: Candidate,
+    approval: Approval,
+    run: &RunId,
+    words: &str,
+) {
+    match landing_mode(turn, stage) {
+        LandingMode::Auto => to_land(turn, stage, work, candidate, approval, run, words),
+        LandingMode::Ask => await_approval(turn, stage, &work, candidate, approval, words),
+    }
+}
+
+/// Writes down what a panel of several came to: where its seats differ, and the panel's own verdict.
+fn write_down(turn: &mut Turn, stage: &mut Stage, seats: &[Seat], outcome: Outcome) {
+    let said = match outcome {
+        Outcome::Pass => Said::Pass,
+        Outcome::Fail => Said::Fail,
+        Outcome::Blocked => Said::Blocked,
+        Outcome::Retry => return,
+    };
+    if seats.len() < 2 {
+        return;
+    }
+    let votes = |seat: &Seat| {
+        let ballot = seat.vote.as_ref().filter(|ballot| !ballot.criteria.is_empty())?;
+        Some(SeatVotes { seat: seat.number?, verifier: seat.verifier.clone(), criteria: ballot.criteria.clone() })
+    };
+    let votes: Vec<SeatVotes> = seats.iter().filter_map(votes).collect();
+    for disagreement in disagreements(&votes) {
+        turn.note(&stage.id, None, "disagreed", disagreement.to_string());
+    }
+    let runs = seats.iter().filter_map(|seat| seat.vote.as_ref()).map(|ballot| ballot.run.clone()).collect();
+    stage.add_chore(Chore::PublishPanel { runs, said });
 }
 
 /// Whether a verified change lands by itself: as the card says, else as the manifest does.

@@ -1,10 +1,10 @@
 //! A stage whose worker runs: what its end comes to.
 
+use super::checks;
 use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, keep};
 use super::verifying;
-use crate::core::card::Scope;
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::handoff::{Handoff, HandoffStatus};
 use crate::core::ids::Role;
@@ -159,8 +159,32 @@ fn stall(
     reason: Reason,
 ) {
     keep_what_is_there(stage, working, captured);
-    let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::Nothing));
-    turn.end(stage, EndStatus::Stalled, reason, kept, Some(&flight.run));
+    give_up(turn, stage, working, flight, captured, EndStatus::Stalled, reason);
+}
+
+/// The worker will not finish: it said so, or never said anything. Nothing judged its work, so there is no evidence, and
+/// whoever takes over may hand in the same tree. Where nothing could be captured, nobody can take over.
+fn give_up(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    working: &Working,
+    flight: &Flight,
+    captured: Option<&Captured>,
+    status: EndStatus,
+    reason: Reason,
+) {
+    let Some(captured) = captured else {
+        return turn.end(stage, status, reason, None, Some(&flight.run));
+    };
+    let failure = WorkFailure {
+        status,
+        reason,
+        work: working.work.clone(),
+        candidate: captured.candidate.clone(),
+        evidence: Vec::new(),
+        run: flight.run.clone(),
+    };
+    turn.climb_or_end(stage, failure);
 }
 
 /// Tries the same attempt again, without a charge to it, while the policy allows it.
@@ -200,9 +224,11 @@ fn refused(
     let from = captured.filter(|captured| !captured.changed.is_empty()).map(|captured| Resume {
         base_commit: working.work.base_commit.clone(),
         start: captured.candidate.commit.clone(),
-        tree: captured.candidate.tree.clone(),
+        // Progress is measured from the tree that was judged: what the refused run had mended already is progress.
+        tree: working.resume.as_ref().map_or(&captured.candidate.tree, |resume| &resume.tree).clone(),
         evidence: working.resume.as_ref().map(|resume| resume.evidence.clone()).unwrap_or_default(),
         because: working.resume.as_ref().and_then(|resume| resume.because.clone()),
+        predecessor: working.resume.as_ref().and_then(|resume| resume.predecessor.clone()),
     });
     let from = from.or_else(|| working.resume.clone());
     match put_off {
@@ -232,9 +258,8 @@ fn handed_in(
             stage.add_chore(publish);
             let captured = captured(Some(work));
             keep_what_is_there(stage, working, captured);
-            let kept = captured.map(|captured| keep(&working.work, captured.candidate.clone(), Awaits::Nothing));
             let reason = Reason::new("worker-failed", handoff.notes.clone());
-            turn.end(stage, EndStatus::Failed, reason, kept, Some(&flight.run));
+            give_up(turn, stage, working, flight, captured, EndStatus::Failed, reason);
         }
         HandoffStatus::Blocked => {
             settle(turn, stage, RunOutcome::Asked);
@@ -275,22 +300,21 @@ fn candidate(
     stage.add_chore(Chore::Publish { run: flight.run.clone() });
     if let Some((status, reason, may_fix)) = fault_of(turn, stage, working, captured) {
         settle(turn, stage, RunOutcome::Failed);
+        let failure = WorkFailure {
+            status,
+            reason,
+            work: working.work.clone(),
+            candidate: captured.candidate.clone(),
+            evidence: vec![flight.run.clone()],
+            run: flight.run.clone(),
+        };
         if may_fix {
-            return turn.work_failure(
-                stage,
-                WorkFailure {
-                    status,
-                    reason,
-                    work: working.work.clone(),
-                    candidate: captured.candidate.clone(),
-                    evidence: vec![flight.run.clone()],
-                    run: flight.run.clone(),
-                },
-            );
+            return turn.work_failure(stage, failure);
         }
         stage.keep_work(&captured.candidate);
-        let kept = keep(&working.work, captured.candidate.clone(), Awaits::Nothing);
-        return turn.end(stage, status, reason, Some(kept), Some(&flight.run));
+        // What was wrong with the tree before is wrong with it still.
+        let evidence = working.resume.as_ref().map(|resume| resume.evidence.clone()).unwrap_or_default();
+        return turn.climb_or_end(stage, WorkFailure { evidence, ..failure });
     }
     settle(turn, stage, RunOutcome::Done);
     stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
@@ -309,28 +333,7 @@ fn fault_of(turn: &Turn, stage: &Stage, working: &Working, captured: &Captured) 
         return Some((EndStatus::VerifierFailed, Reason::new("no-progress", detail), false));
     }
     let Some(Ok(brief)) = turn.seen.briefs.get(&stage.id) else { return None };
-    if !captured.embedded.is_empty() {
-        let detail = format!("it contains a repository or submodule of its own: {}", list(&captured.embedded));
-        return Some((EndStatus::Failed, Reason::new("embedded-repository", detail), true));
-    }
-    if captured.changed.is_empty() && !brief.card.may_change_nothing() {
-        let detail = "the candidate changes nothing, and the card does not say `Deliverables: none`";
-        return Some((EndStatus::Failed, Reason::new("empty-diff", detail), true));
-    }
-    let outside: Vec<String> = captured
-        .changed
-        .iter()
-        .filter_map(|path| match brief.card.covers(path) {
-            Scope::Allowed => None,
-            Scope::OutOfScope => Some(format!("{path} (the card says out of scope)")),
-            Scope::Outside => Some(path.clone()),
-        })
-        .collect();
-    if !outside.is_empty() {
-        let detail = format!("it changes what is neither a deliverable nor claimed: {}", list(&outside));
-        return Some((EndStatus::Failed, Reason::new("out-of-scope", detail), true));
-    }
-    None
+    checks::fault_of(brief, turn.policy, captured).map(|reason| (EndStatus::Failed, reason, true))
 }
 
 /// The first few of a list, in words.

@@ -45,6 +45,7 @@ impl Docket {
             run: run.clone(),
             identity: seat.map(|seat| seat.identity.clone()),
             family: seat.map(|seat| seat.family.clone()),
+            model: seat.and_then(|seat| seat.model.clone()),
             reserved: caps,
             dispatched_at: clock::now(),
             stopping: None,

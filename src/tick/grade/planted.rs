@@ -7,12 +7,14 @@ use std::rc::Rc;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::core::card::{Card, Scope};
+use crate::core::card::Card;
 use crate::core::grade::{Answer, Bakeoff, Heard, Screening, figures};
 use crate::core::ids::{Identity, Role, RunId, StageId};
 use crate::core::manifest::Manifest;
+use crate::core::observation::Captured;
 use crate::core::operate::queued;
 use crate::core::state::{Candidate, Stage, Work};
+use crate::core::step::fault_of_candidate;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::home::Home;
@@ -24,7 +26,7 @@ use super::corpus::Case;
 use super::{Ask, Corpus, Docket, Estimate, News, Place, Scratch, Terms, bench, distinct};
 use crate::tick::error::TickError;
 use crate::tick::site::{FollowUp, Site};
-use crate::tick::{brief, clock};
+use crate::tick::{brief, clock, evidence};
 
 /// The branch of a scratch repository.
 const BRANCH: &str = "main";
@@ -100,7 +102,7 @@ impl Planted {
             if gate == Screening::Passed && docket.brief.gate_caps.is_some() {
                 docket.gate = Some(bench::gate_run(docket));
             }
-            screened.insert(docket.stage.id.clone(), if *refused { Screening::OutOfScope } else { gate });
+            screened.insert(docket.stage.id.clone(), if *refused { Screening::Refused } else { gate });
         }
         let heard: Vec<Heard> = bench::hold(&self.dockets, &self.asks, &self.terms, told)?;
         Ok(figures(self.at, &self.answers, &screened, &self.seats, heard))
@@ -177,7 +179,15 @@ fn stand_up(
     }
     let brief = brief::of_card(&site.families, &site.manifest, case.card.clone(), sha256.clone())
         .map_err(|why| TickError::Cards(format!("{}: {why}", case.id)))?;
-    let refused = is_refused(&case.card, &capture);
+    let contract = evidence::freeze(&repo, &case.card, &base_commit)
+        .map_err(|why| TickError::Cards(format!("{}: {why}", case.id)))?;
+    let captured = Captured {
+        candidate: Candidate { commit: commit.clone(), tree: capture.tree.clone(), run: run.clone() },
+        changed: capture.changed.iter().map(|change| change.path.text().into_owned()).collect(),
+        embedded: capture.embedded.iter().map(|path| path.text().into_owned()).collect(),
+        findings: Box::new(evidence::findings(&repo, &case.card, &contract, &base_commit, &capture.tree)?),
+    };
+    let refused = fault_of_candidate(&brief, &site.policy, &captured).is_some();
     let stage = Stage {
         attempt: 1,
         card_sha256: Some(sha256),
@@ -236,12 +246,4 @@ fn say(site: &Site, card: &Card, run: &RunId, notes: &str) -> Result<(), TickErr
     let paths: Vec<&str> = card.deliverables.iter().map(|deliverable| deliverable.path.as_str()).collect();
     let handoff = json!({"stage_id": run.stage, "status": "pass", "deliverables": paths, "notes": notes.trim_end()});
     place_file(&site.layout.run(run).join("outbox/handoff.json"), handoff.to_string().as_bytes())
-}
-
-/// Whether a stage would refuse this candidate before any gate runs.
-fn is_refused(card: &Card, capture: &Capture) -> bool {
-    let outside = |change: &crate::git::Change| card.covers(&change.path.text()) != Scope::Allowed;
-    (capture.changed.is_empty() && !card.may_change_nothing())
-        || !capture.embedded.is_empty()
-        || capture.changed.iter().any(outside)
 }

@@ -129,6 +129,7 @@ fn used_up(run: RunId, at: DateTime<Utc>) -> PastRun {
     PastRun {
         run,
         identity: None,
+        model: None,
         // Not `Lost`, which would count as one of the tries that the policy allows.
         outcome: RunOutcome::Cancelled,
         ended_by: None,

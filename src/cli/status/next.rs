@@ -1,0 +1,279 @@
+//! What comes next for a stage, and when: one sentence, the time where it is known, and the command where a person is
+//! waited for.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::view::{Hand, Scene, Standing};
+use crate::cli::terminal::look::{between, span};
+use crate::cli::terminal::text::clean;
+use crate::core::ids::{FamilyName, StageId};
+use crate::core::inbox::{Item, items};
+use crate::core::quantity::Seconds;
+use crate::core::state::{EndStatus, Gating, Life, Over, Pending, Reason, Said, Seat, Stage, Stopping, Verifying};
+use crate::core::step::{Hold, hold, order};
+
+/// Where a stage stands on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// Nothing moves it but a person.
+    NeedsYou,
+    /// It is under way.
+    InFlight,
+    /// It waits in the queue.
+    Pending,
+    /// It has ended, and nothing is asked of anybody.
+    Finished,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Next {
+    /// In a sentence, safe to print.
+    pub words: String,
+    /// When, where that is known.
+    pub at: Option<DateTime<Utc>>,
+    /// The command that a person has to say.
+    pub command: Option<String>,
+}
+
+impl Next {
+    fn words(words: impl Into<String>) -> Self {
+        Self { words: words.into(), at: None, command: None }
+    }
+
+    fn at(words: impl Into<String>, at: Option<DateTime<Utc>>) -> Self {
+        Self { words: words.into(), at, command: None }
+    }
+}
+
+/// The pending stages that nothing but their turn holds back, and when the next tick comes.
+#[derive(Debug)]
+pub struct Turns {
+    /// How many go before each of them.
+    before: BTreeMap<StageId, usize>,
+    /// How many may start at the next tick.
+    room: usize,
+    /// What waits for a person.
+    waiting: BTreeMap<StageId, Item>,
+    /// When the next tick comes at the latest; none where no timer is installed.
+    tick_at: Option<DateTime<Utc>>,
+}
+
+impl Turns {
+    /// Looks at the queue.
+    pub fn new(scene: &Scene<'_>) -> Self {
+        let stages = &scene.loaded.state.stages;
+        let items = items(&scene.loaded.state, &scene.loaded.budget).into_iter();
+        let waiting: BTreeMap<StageId, Item> = items.filter_map(|item| Some((item.stage.clone()?, item))).collect();
+        let held = |stage: &Stage| match hold(stages, stage, &scene.loaded.budget, scene.policy, scene.now) {
+            Some(Hold::Parallel(_)) => false,
+            Some(_) => true,
+            None => pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id),
+        };
+        let free = order(stages).into_iter().map(|index| &stages[index]).filter(|stage| !held(stage));
+        let before = free.enumerate().map(|(place, stage)| (stage.id.clone(), place)).collect();
+        let is_busy = |stage: &&Stage| match &stage.life {
+            Life::Landing(landing) => landing.waiting.is_none(),
+            life => life.is_in_progress(),
+        };
+        let busy = stages.iter().filter(is_busy).count();
+        let every = scene.timer.and_then(|timer| TimeDelta::try_seconds(i64::try_from(timer.every_seconds.0).ok()?));
+        let last = scene.heartbeat.map(|beat| beat.at).or(scene.timer.map(|timer| timer.installed_at));
+        let tick_at = last.zip(every).and_then(|(last, every)| last.checked_add_signed(every));
+        Self { before, room: scene.policy.max_parallel.saturating_sub(busy), waiting, tick_at }
+    }
+
+    /// Something that the next tick does.
+    fn next_tick(&self, what: &str, scene: &Scene<'_>) -> Next {
+        let when = match self.tick_at {
+            None => "at the next tick".to_owned(),
+            Some(at) if at <= scene.now => "at the next tick, due now".to_owned(),
+            Some(at) => format!("at the next tick, within {}", span(rounded_up(between(scene.now, at)))),
+        };
+        Next::at(format!("{what} {when}"), self.tick_at)
+    }
+}
+
+/// Whole minutes, where it is more than one.
+fn rounded_up(time: Seconds) -> Seconds {
+    if time.0 > 60 { Seconds(time.0.div_ceil(60) * 60) } else { time }
+}
+
+/// What comes next for a stage, and where that puts it on the screen.
+pub fn of(scene: &Scene<'_>, turns: &Turns, stage: &Stage, who: &[Hand]) -> (Group, Next) {
+    if let Some(item) = turns.waiting.get(&stage.id) {
+        return (Group::NeedsYou, person(item));
+    }
+    match &stage.life {
+        Life::Pending(pending) => (Group::Pending, pending_next(scene, turns, stage, pending)),
+        Life::Working(_) => (Group::InFlight, flight(scene, turns, stage, who, "then its gates")),
+        Life::Gating(gating) => (Group::InFlight, gates(scene, turns, stage, gating, who)),
+        Life::Verifying(verifying) => (Group::InFlight, seats(scene, turns, stage, verifying, who)),
+        Life::Landing(_) => (Group::InFlight, turns.next_tick("approved; lands", scene)),
+        Life::Over(over) => (Group::Finished, over_next(scene, over)),
+    }
+}
+
+/// What waits for a person, with the first command of its way out.
+fn person(item: &Item) -> Next {
+    let command = item.way_out.split('`').nth(1).map(str::to_owned);
+    let why = because(&Reason::new(&item.code, item.detail.as_str()));
+    Next { words: format!("{}; {}", why.trim_end_matches('.'), clean(&item.way_out)), at: None, command }
+}
+
+fn because(reason: &Reason) -> String {
+    let detail = clean(&reason.detail);
+    if detail.is_empty() { reason.code.clone() } else { format!("{}: {detail}", reason.code) }
+}
+
+fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<(FamilyName, DateTime<Utc>)> {
+    let family = (scene.family)(&stage.worker)?;
+    let until = scene.loaded.budget.paused(&family, scene.now)?.until;
+    Some((family, until))
+}
+
+fn paused(scene: &Scene<'_>, family: &FamilyName, until: DateTime<Utc>) -> Next {
+    Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
+}
+
+fn retries(scene: &Scene<'_>, at: DateTime<Utc>) -> Next {
+    Next::at(format!("retries at {}", scene.look.until(at, scene.now)), Some(at))
+}
+
+fn halted() -> Next {
+    Next::words("waits until the halt is lifted")
+}
+
+fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pending) -> Next {
+    let next = match hold(&scene.loaded.state.stages, stage, &scene.loaded.budget, scene.policy, scene.now) {
+        Some(Hold::Halted) => halted(),
+        Some(Hold::NotBefore(at)) => retries(scene, at),
+        Some(Hold::Dependency(needed, word)) => Next::words(format!("waits for {needed}, which is {word}")),
+        Some(Hold::Claim(other, path)) => Next::words(format!("waits for {other}, which claims {path}")),
+        Some(Hold::Paused(family, until)) => {
+            Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
+        }
+        Some(Hold::Parallel(_)) => in_line(turns, stage),
+        None => match pause_of(scene, stage) {
+            Some((family, until)) => paused(scene, &family, until),
+            None if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
+                turns.next_tick(&how_it_starts(stage), scene)
+            }
+            None => in_line(turns, stage),
+        },
+    };
+    // A pause and a deferral are the reason themselves.
+    let told = next.at.is_some() && pending.reason.as_ref().is_some_and(|reason| reason.code == "limit");
+    let words = match &pending.reason {
+        Some(reason) if !told => format!("{}, after {}", next.words, because(reason)),
+        _ => next.words,
+    };
+    Next { words, ..next }
+}
+
+/// How the next run of a pending stage begins.
+fn how_it_starts(stage: &Stage) -> String {
+    if stage.hands_over() {
+        format!("goes to {}", clean(stage.worker.name()))
+    } else if stage.attempt == 0 {
+        "starts".to_owned()
+    } else {
+        "starts again".to_owned()
+    }
+}
+
+fn in_line(turns: &Turns, stage: &Stage) -> Next {
+    let before = turns.before.get(&stage.id).copied().unwrap_or(0);
+    let ahead = (before + 1).saturating_sub(turns.room);
+    Next::words(match ahead {
+        0 | 1 => "waits for its turn, the next in line".to_owned(),
+        2 => "waits for its turn, 1 goes before it".to_owned(),
+        ahead => format!("waits for its turn, {} go before it", ahead - 1),
+    })
+}
+
+/// What becomes of a stage whose runs are in flight.
+fn flight(scene: &Scene<'_>, turns: &Turns, stage: &Stage, who: &[Hand], then: &str) -> Next {
+    let stopping = stage.life.flights().into_iter().find_map(|flight| flight.stopping);
+    let standing = |wanted: Standing| who.iter().any(|hand| hand.standing == wanted);
+    match stopping {
+        Some(Stopping::Cancelled) => return turns.next_tick("is being stopped, cancelled; ends", scene),
+        Some(Stopping::Skipped) => return turns.next_tick("is being stopped, skipped; ends", scene),
+        Some(Stopping::OverTime) => return turns.next_tick("is being stopped, out of time; ends", scene),
+        None => {}
+    }
+    if standing(Standing::Lost) {
+        turns.next_tick("its run is gone without a record; that is settled", scene)
+    } else if standing(Standing::Ended) {
+        turns.next_tick("its run has ended; goes on", scene)
+    } else if standing(Standing::Ordered) {
+        turns.next_tick("its run starts", scene)
+    } else {
+        let left = who.iter().filter_map(|hand| {
+            let left = hand.allowed_seconds?.0.saturating_sub(hand.elapsed_seconds?.0);
+            scene.now.checked_add_signed(TimeDelta::try_seconds(i64::try_from(left).ok()?)?)
+        });
+        let at = left.max();
+        let latest = at.map_or_else(String::new, |at| format!(", at {} at the latest", scene.look.time(at, scene.now)));
+        Next::at(format!("{then}{latest}"), at)
+    }
+}
+
+fn gates(scene: &Scene<'_>, turns: &Turns, stage: &Stage, gating: &Gating, who: &[Hand]) -> Next {
+    let then =
+        if gating.approval.is_some() { "the merged tree once more, then it lands" } else { "then its verifiers" };
+    match (&gating.flight, gating.not_before) {
+        (Some(_), _) => flight(scene, turns, stage, who, then),
+        (None, _) if scene.loaded.budget.halted => halted(),
+        (None, Some(at)) if at > scene.now => retries(scene, at),
+        (None, _) => turns.next_tick("gates start", scene),
+    }
+}
+
+fn seats(scene: &Scene<'_>, turns: &Turns, stage: &Stage, verifying: &Verifying, who: &[Hand]) -> Next {
+    let seats = &verifying.seats;
+    let said =
+        |word: Said| seats.iter().filter(|seat| seat.vote.as_ref().is_some_and(|vote| vote.said == word)).count();
+    let votes = match (seats.len(), said(Said::Pass), said(Said::Fail)) {
+        (1, ..) => String::new(),
+        (all, pass, 0) => format!("{pass} of {all} PASS, {} needed; ", stage.quorum),
+        (all, pass, fail) => format!("{pass} of {all} PASS, {fail} FAIL, {} needed; ", stage.quorum),
+    };
+    let next = if who.iter().any(|hand| hand.run.is_some()) {
+        flight(scene, turns, stage, who, "then it lands")
+    } else if scene.loaded.budget.halted {
+        halted()
+    } else {
+        let open: Vec<&Seat> = seats.iter().filter(|seat| seat.vote.is_none()).collect();
+        open.iter().map(|seat| seat_next(scene, turns, seat)).min_by_key(|next| next.at).unwrap_or_default()
+    };
+    Next { words: format!("{votes}{}", next.words), ..next }
+}
+
+fn seat_next(scene: &Scene<'_>, turns: &Turns, seat: &Seat) -> Next {
+    if let Some(at) = seat.not_before.filter(|at| *at > scene.now) {
+        return retries(scene, at);
+    }
+    let family = (scene.family)(&seat.verifier);
+    match family.and_then(|family| Some((scene.loaded.budget.paused(&family, scene.now)?.until, family))) {
+        Some((until, family)) => paused(scene, &family, until),
+        None => turns.next_tick("verifiers start", scene),
+    }
+}
+
+fn over_next(scene: &Scene<'_>, over: &Over) -> Next {
+    let why = over.reason.as_ref().map_or_else(String::new, because);
+    if over.status != EndStatus::Completed {
+        return Next::words(why);
+    }
+    let at = scene.look.time(over.at, scene.now);
+    let commit = over.commit.as_ref().and_then(|commit| commit.as_str().get(..12));
+    let landed = commit.map_or_else(|| "with nothing to land".to_owned(), |commit| format!("landed as {commit}"));
+    let why = if why.is_empty() { why } else { format!(" ({why})") };
+    Next::words(format!("{landed} at {at}{why}"))
+}

@@ -1,0 +1,65 @@
+//! Up the ladder: what becomes of work that its worker will not mend.
+//!
+//! Whether the same worker gets another try is its caller's to decide. Here the next rung of the card's ladder takes
+//! over, from the candidate and with everything that is known of its failure; above the last rung the stage ends.
+
+use super::turn::{Turn, WorkFailure, keep};
+use crate::core::ids::RunId;
+use crate::core::ladder::{self, Rung};
+use crate::core::state::{Awaits, Life, NextRun, Pending, Resume, Stage};
+
+impl Turn<'_> {
+    /// Gives the stage to the next rung, or ends it with its work kept where there is none.
+    pub(super) fn climb_or_end(&mut self, stage: &mut Stage, failure: WorkFailure) {
+        match self.next_rung(stage, &failure.run) {
+            Some(rung) => self.climb(stage, failure, rung),
+            None => {
+                let WorkFailure { status, reason, work, candidate, run, .. } = failure;
+                let kept = keep(&work, candidate, Awaits::Nothing);
+                self.end(stage, status, reason, Some(kept), Some(&run));
+            }
+        }
+    }
+
+    /// The next rung on which somebody can work; none as well where the card cannot be read now, so that nobody knows.
+    fn next_rung(&mut self, stage: &Stage, run: &RunId) -> Option<Rung> {
+        let Some(Ok(brief)) = self.seen.briefs.get(&stage.id) else { return None };
+        let climb = ladder::above(brief, stage.rung);
+        for (number, why) in climb.skipped {
+            self.note(&stage.id, Some(run), "rung-skipped", format!("rung {number}: {why}"));
+        }
+        climb.to
+    }
+
+    fn climb(&mut self, stage: &mut Stage, failure: WorkFailure, rung: Rung) {
+        let WorkFailure { reason, work, candidate, evidence, run, .. } = failure;
+        let resume = Resume {
+            base_commit: work.base_commit,
+            start: candidate.commit,
+            tree: candidate.tree,
+            evidence,
+            because: Some(reason.clone()),
+            predecessor: Some(candidate.run),
+        };
+        let words = in_words(stage, &rung);
+        stage.failures += 1;
+        stage.failures_below = stage.failures;
+        stage.rung = rung.number;
+        stage.worker = rung.worker;
+        stage.verifiers = rung.verifiers;
+        let (event, detail) = (reason.code.clone(), reason.detail.clone());
+        let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };
+        self.moves(stage, Life::Pending(pending), Some(&run), &event, detail);
+        self.note(&stage.id, Some(&run), "escalated", words);
+    }
+}
+
+/// Who hands over to whom, and which seats change with it.
+fn in_words(stage: &Stage, rung: &Rung) -> String {
+    let mut words = format!("{} → {} (rung {} of {})", stage.worker, rung.worker, rung.number, rung.of);
+    let seats = stage.verifiers.iter().zip(&rung.verifiers);
+    for (before, after) in seats.filter(|(before, after)| before != after) {
+        words.push_str(&format!("; verifier {before} → {after}"));
+    }
+    words
+}
