@@ -113,13 +113,11 @@ fn the_whole_corpus_goes_by_a_real_cli_whose_model_only_reads() {
         let answer: Answer =
             document::from_yaml(fs::read(entry.path().join("answer.yaml")).expect("answer")).expect("an answer");
         let overall = if answer.shown_by == Some(ShownBy::Reading) { "FAIL" } else { "PASS" };
+        // A PASS counts only with evidence that can be looked up in the candidate.
+        let evidence = format!("{}:1 is where I read it", card.deliverables[0].path);
         let criteria = u64::try_from(card.criteria.len()).expect("few");
-        Scenario::when(&format!("# Judge stage {stage}: ")).then(Step::answer(verdict(
-            &stage,
-            criteria,
-            overall,
-            "I read it",
-        )))
+        Scenario::when(&format!("# Judge stage {stage}: "))
+            .then(Step::answer(verdict(&stage, criteria, overall, &evidence)))
     });
     let server = ModelServer::start(scenarios.collect());
     let night = night(&server);
@@ -129,7 +127,8 @@ fn the_whole_corpus_goes_by_a_real_cli_whose_model_only_reads() {
     let seat = &found["seats"][0];
     let figures = ["recall_by_command", "recall_by_reading", "false_alarms"].map(|key| seat[key].as_f64());
     assert_eq!(figures, [Some(0.0), Some(1.0), Some(0.0)], "{found:#}");
-    assert_eq!((&seat["defects"]["no_verdict"], &seat["located"]), (&json!(0), &json!(0)));
+    let silent = [&seat["defects"]["no_verdict"], &seat["controls"]["no_verdict"]];
+    assert_eq!(silent, [&json!(0), &json!(0)], "{found:#}");
 }
 
 #[test]
