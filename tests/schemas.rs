@@ -12,6 +12,7 @@ use autometta::cli::{Fleet, RepoStatus, Story};
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
+use autometta::core::grade::{Answer, Bakeoff, Regrade};
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Report as Flags;
 use autometta::core::manifest::Manifest;
@@ -63,6 +64,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),
         ("report", of::<Night>()),
+        ("planted-answer", of::<Answer>()),
+        ("bakeoff", of::<Bakeoff>()),
+        ("regrade", of::<Regrade>()),
         ("timer", of::<TimerRecord>()),
         ("timer-plan", of::<TimerPlan>()),
         ("timer-status", of::<TimerStatus>()),

@@ -128,6 +128,11 @@ pub enum Command {
     /// Install the timer that fires `tick`, remove it, or look at it.
     #[command(after_help = "Examples:\n  autometta timer install\n  autometta timer status")]
     Timer(super::timer::TimerArgs),
+    /// Judge past candidates again, or hold verifiers against planted candidates whose defects are known.
+    #[command(
+        after_help = "Without --planted: the verifiers of this repository judge its past candidates again, landed or not;\nstages stay as they are, the records go to state/grades/. With it: a bake-off of seats. Where a seat\ncalls a model it is said first what that may cost. Exits 0 whatever the seats say.\n\nExamples:\n  autometta grade --planted examples/planted\n  autometta grade --planted examples/planted --seat 'GPT-5.6 Sol <gpt-5-6-sol@local>' --max-cost 5\n  autometta grade --newest 10 --yes --json"
+    )]
+    Grade(super::grade::GradeArgs),
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),

@@ -10,6 +10,7 @@ mod cards;
 mod completions;
 mod demo;
 mod doctor;
+mod grade;
 mod inbox;
 mod log;
 mod logging;
@@ -131,6 +132,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Probe(args) => doctor::probe(&args),
         Command::Await(args) => Ok(register::await_process(&args)),
         Command::Timer(args) => timer::timer(&at, &args),
+        Command::Grade(args) => grade::grade(&at, &args),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),

@@ -112,6 +112,18 @@ text_name!(
 );
 
 text_name!(
+    /// A kind of planted defect, such as `off-by-one`.
+    DefectClass,
+    "defect class",
+    "a lower-case letter, then lower-case letters, digits and dashes",
+    r"^[a-z][a-z0-9-]*$",
+    |text| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_name!(
     /// The name of a tier of models, such as `top`.
     TierName,
     "tier name",

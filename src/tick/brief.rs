@@ -204,6 +204,27 @@ fn refuse_unverified(manifest: &Manifest, card: &Card, gates: &[GateCommand]) ->
     Ok(())
 }
 
+/// Somebody who is to judge a candidate of this card, in place of whom the card names: the family, and the caps that
+/// card and manifest set for a verifier.
+pub fn seat(site: &Site, card: &Card, identity: &Identity) -> Result<(Placed, Reservation, ModelUse), String> {
+    let family = site
+        .families
+        .of(identity)
+        .ok_or_else(|| format!("no family serves `{identity}`; name one under `families:` in .autometta.yaml"))?;
+    let model = match family.model_use {
+        ModelUse::Calls => Some(family.resolve(identity).map_err(|error| error.to_string())?),
+        ModelUse::Never => None,
+    };
+    let defaults = &site.manifest.defaults;
+    let caps = caps(
+        family.model_use,
+        card.budget.verifier.tokens.unwrap_or(defaults.verifier_tokens),
+        card.budget.verifier.cost_usd.or(defaults.verifier_cost),
+        card.budget.verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
+    );
+    Ok((Placed { identity: identity.clone(), family: family.name.clone(), model }, caps, family.model_use))
+}
+
 fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Seconds) -> Reservation {
     match model_use {
         ModelUse::Never => Reservation { seconds, ..Reservation::default() },

@@ -257,7 +257,7 @@ impl Observer<'_> {
     }
 
     /// Looks at one run; none where nothing certain can be said of it now, so that the next tick looks again.
-    fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Option<Sighting>, TickError> {
+    pub(super) fn run(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Option<Sighting>, TickError> {
         let dir = self.site.layout.run(run);
         if !dir.exists() {
             return Ok(Some(Sighting::NotStarted));

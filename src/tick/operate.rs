@@ -27,7 +27,7 @@ use super::site::Site;
 use super::{clock, snapshot};
 
 /// How long a command waits for a tick to let go of the lock.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Carries out one command.
 pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {

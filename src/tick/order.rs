@@ -21,7 +21,7 @@ use crate::files::ledger::sha256_hex;
 use super::brief;
 use super::error::TickError;
 use super::script;
-use super::site::{Site, run_branch};
+use super::site::{FollowUp, Site, run_branch};
 
 /// How long an agent has between TERM and KILL.
 const GRACE: Seconds = Seconds(5);
@@ -246,8 +246,11 @@ fn env_entry(entry: families::EnvEntry) -> EnvEntry {
     EnvEntry { name: entry.name, source }
 }
 
-/// The tick that follows on a run's end.
+/// The tick that follows on a run's end, where one does.
 fn pulse(site: &Site) -> Vec<String> {
+    if site.follow_up == FollowUp::Nothing {
+        return Vec::new();
+    }
     let text = |path: &Path| path.to_string_lossy().into_owned();
     vec![text(&site.exe), "tick".to_owned(), "--repo".to_owned(), text(&site.root)]
 }

@@ -122,7 +122,7 @@ fn do_chore(site: &Site, repo: &Repo, state: &State, stage: &StageId, chore: &Ch
 }
 
 /// Makes sure that nothing of a run is alive, then removes its checkout.
-fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickError> {
+pub(super) fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickError> {
     let dir = site.layout.run(run);
     let marker = dir.join(CLEARED);
     let worktree = site.worktree(run);
@@ -156,7 +156,7 @@ fn launch(site: &Site, repo: &Repo, state: &State, run: &RunId, now: DateTime<Ut
     result
 }
 
-fn prepare_and_launch(
+pub(super) fn prepare_and_launch(
     site: &Site,
     repo: &Repo,
     stage: &Stage,

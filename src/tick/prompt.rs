@@ -178,6 +178,9 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
         return Err(TickError::Prompt(format!("{run}: it has no candidate to judge")));
     };
     let gates = match &verifying.gate {
+        None if brief.gate_caps.is_some() => {
+            "They were not run before you were asked: run the acceptance commands yourself.".to_owned()
+        }
         None => "The card and the manifest have no gate: nothing was run.".to_owned(),
         Some(gate) => match exit_record(&site.layout.run(gate))? {
             Some(record) => format!("{}{}", gate_results(&record.gates), flaked(site, stage, gate)?),

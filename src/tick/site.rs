@@ -45,6 +45,17 @@ pub struct Site {
     pub home: Home,
     /// This program, for supervisors and pulses.
     pub exe: PathBuf,
+    /// What a run's supervisor starts when the run has ended.
+    pub follow_up: FollowUp,
+}
+
+/// What a run's supervisor starts when the run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowUp {
+    /// The next tick.
+    Tick,
+    /// Nothing: whoever started the run waits for it.
+    Nothing,
 }
 
 impl Site {
@@ -78,7 +89,17 @@ impl Site {
             finished_kept: manifest.retention.finished_stages as usize,
             ..Policy::default()
         };
-        Ok(Self { root, manifest, families, policy, layout, repo_id, home: home.clone(), exe: exe.to_owned() })
+        Ok(Self {
+            root,
+            manifest,
+            families,
+            policy,
+            layout,
+            repo_id,
+            home: home.clone(),
+            exe: exe.to_owned(),
+            follow_up: FollowUp::Tick,
+        })
     }
 
     /// Its git, whose children keep this guard open until they are gone.

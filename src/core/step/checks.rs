@@ -11,7 +11,7 @@ use crate::core::policy::Policy;
 use crate::core::state::Reason;
 
 /// What is wrong with a candidate. All of it is the worker's to mend.
-pub(super) fn fault_of(brief: &Brief, policy: &Policy, captured: &Captured) -> Option<Reason> {
+pub fn fault_of(brief: &Brief, policy: &Policy, captured: &Captured) -> Option<Reason> {
     if !captured.embedded.is_empty() {
         let detail = format!("it contains a repository or submodule of its own: {}", list(&captured.embedded));
         return Some(Reason::new("embedded-repository", detail));

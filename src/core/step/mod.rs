@@ -29,6 +29,7 @@ use super::observation::Observation;
 use super::policy::Policy;
 use super::state::{Chore, State, Stopping};
 
+pub use checks::fault_of as fault_of_candidate;
 pub(super) use dispatch::common_claim;
 pub use dispatch::{Hold, hold, order};
 

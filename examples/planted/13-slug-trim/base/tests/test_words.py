@@ -1,0 +1,8 @@
+import unittest
+
+from slug import slug
+
+
+class Words(unittest.TestCase):
+    def test_words_are_joined(self):
+        self.assertEqual(slug("Hello,  World"), "hello-world")

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Prints the lines of a file sorted by bytes, each once.
+set -eu
+sort -u -- "$1"
