@@ -54,7 +54,7 @@ fn a_landed_stage_is_told_to_its_commit() {
             "card        stage-cards/01-work.md",
             "sha256      ",
             "run 01-work.1.worker: done",
-            "who         Stub Worker <stub@local> (stub)",
+            "who         Stub Worker <stub@local> (stub, stub)",
             "ended by    itself, exit code 0",
             "peak memory ",
             "gate acceptance: passed",
@@ -102,11 +102,9 @@ fn what_failed_is_shown_with_its_output_and_where_its_work_is() {
 
 #[test]
 fn seats_that_disagree_are_named() {
-    let judge = SAY_PASS.replace("printf '", "case $2 in *-2) V=FAIL;; *) V=PASS;; esac; printf '");
-    let judge =
-        judge.replace(r#""verdict":"PASS""#, r#""verdict":"%s""#).replace(r#""overall":"PASS""#, r#""overall":"%s""#);
-    let judge = judge.replace(r#"' "$1" >"#, r#"' "$1" "$V" "$V" >"#);
-    let night = Night::with(&format!("echo work >a.txt\n{HAND_IN}"), &judge);
+    let judge = r#"case $2 in *-2) V=FAIL;; *) V=PASS;; esac
+printf '{"stage_id":"%s","overall":"%s","headline":"Do the work","criteria":[{"id":1,"name":"it works","verdict":"%s","evidence":"a.txt:1"}],"additional_findings":""}' "$1" "$V" "$V" >.autometta/outbox/verdict.json"#;
+    let night = Night::with(&format!("echo work >a.txt\n{HAND_IN}"), judge);
     let card = format!(
         "# Stage card 01-work: Do the work\n\n## Metadata\n- **Worker:** {WORKER}\n\
          - **Verifier panel:** 2 of Judge One <j1@local>; Judge Two <j2@local>; Judge Three <j3@local>\n\n\

@@ -150,7 +150,13 @@ pub fn remove(path: &Path) {
 }
 
 pub fn executable(path: &Path, content: &str) {
-    write(path, content);
+    // Written by a process of its own: a child that another test forks meanwhile would inherit our open file, and what
+    // somebody has open for writing cannot be executed.
+    let text = path.with_extension("text");
+    write(&text, content);
+    let copied = Command::new("cp").arg(&text).arg(path).status().expect("cp runs");
+    assert!(copied.success(), "{}: {copied}", path.display());
+    fs::remove_file(&text).expect("removed");
     mode(path, 0o755);
 }
 
