@@ -491,3 +491,78 @@ fn what_a_gate_or_a_verifier_writes_is_judged_by_nobody_and_lands_nowhere() {
         ),
     ]);
 }
+
+/// Makes a commit on main from nothing but words, as the stage and the run that are named.
+const FORGE: &str = r#"
+forge() {
+  printf 'Land it\n\nAutometta-Stage: %s\nAutometta-Run: %s\n' "$1" "$2" >"$T/message"
+  forged=$(git -c user.name=W -c user.email=w@w commit-tree -p main -F "$T/message" 'main^{tree}')
+  git update-ref refs/heads/main "$forged"
+}
+"#;
+
+#[test]
+fn a_worker_that_moves_the_base_branch_itself_lands_nothing_and_halts_the_night() {
+    for (name, worker) in [
+        ("its own commit", "echo work >a.txt; commit work; git update-ref refs/heads/main HEAD".to_owned()),
+        (
+            "merged in the operator's checkout",
+            "echo work >a.txt; commit work; git -C \"$repo\" -c user.name=W -c user.email=w@w merge -q --no-ff -m x autometta/01-work".to_owned(),
+        ),
+        ("a landing that is made up", format!("{FORGE}\necho work >a.txt; forge \"$stage\" \"$run\"")),
+        ("without a word of its own", "echo work >a.txt; commit work; git update-ref refs/heads/main HEAD; exit 0".to_owned()),
+    ] {
+        let night = Night::with(&format!("{TOOLS}\n{worker}\n{HAND_IN}"), SAY_PASS);
+        night.queue(STAGE);
+        let stage = night.tick_until_that(STAGE, |stage| {
+            !matches!(stage["status"].as_str(), Some("pending" | "in_progress"))
+                && stage["chores"].as_array().is_none_or(Vec::is_empty)
+        });
+        let code = if name.starts_with("without") { ("stalled", "handoff-missing") } else { ("failed", "base-written") };
+        assert_eq!((stage["status"].as_str(), stage["reason"]["code"].as_str()), (Some(code.0), Some(code.1)), "{name}: {stage:#}");
+        assert_eq!(night.budget()["halted"], true, "{name}");
+        let on_main = night.git(&["rev-list", "main"]);
+        let budget = night.budget().to_string();
+        assert!(budget.contains("base-written") && on_main.lines().any(|id| budget.contains(id)), "{name}: {budget}");
+        // Nothing is cut from that branch until a person has looked.
+        night.queue("02-more");
+        night.tick();
+        assert_eq!(night.stage("02-more")["status"], "pending", "{name}");
+        night.ok(&["resume"]);
+        night.tick_until_that("02-more", |stage| stage["status"] != "pending");
+    }
+}
+
+#[test]
+fn what_an_operator_commits_or_a_worker_takes_in_is_no_stray() {
+    let worker = format!(
+        "{TOOLS}\ngit -C \"$repo\" commit -q --allow-empty -m \"The operator's\"\ngit merge -q --ff-only main\n\
+         echo work >a.txt; commit work\n{HAND_IN}"
+    );
+    let night = Night::with(&worker, SAY_PASS);
+    night.queue(STAGE);
+    night.tick_until(STAGE, "completed");
+    assert_ne!(night.budget()["halted"], true);
+}
+
+#[test]
+fn words_on_the_base_branch_are_no_merge_of_what_waits_for_a_person() {
+    // The second stage's worker says of the first, which waits for approval, that it has been merged.
+    let worker = format!(
+        "{TOOLS}\n{FORGE}\necho work >\"$stage.txt\"; echo work >a.txt\n\
+         [ \"$stage\" = 01-work ] || forge 01-work 01-work.1.worker\n{HAND_IN}"
+    );
+    let night = Night::with(&worker, SAY_PASS);
+    night.manifest("landing: ask");
+    for stage in [STAGE, "02-more"] {
+        night.card_with(stage, &format!("- **Path claims:** {stage}.txt\n"), "1. `a.txt`: the work", "test -s a.txt");
+        night.ok(&["add-stage", &format!("stage-cards/{stage}.md")]);
+        night.tick_until(stage, "blocked");
+    }
+    assert!(night.git(&["log", "-1", "--format=%B", "main"]).contains("Autometta-Stage: 01-work"), "it is forged");
+    for _ in 0..3 {
+        night.tick();
+        let stage = night.stage(STAGE);
+        assert_eq!((&stage["status"], &stage["reason"]["code"]), (&"blocked".into(), &"approval".into()), "{stage:#}");
+    }
+}
