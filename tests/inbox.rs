@@ -159,7 +159,8 @@ fn parked(theirs: &str, gate: &str) -> Night {
     night.stub("worker", &format!("sed 's/^1$/one/' a.txt >b && mv b a.txt; : >\"$T/ready\"; while [ ! -e \"$T/go\" ]; do sleep 0.02; done\n{HAND_IN}"));
     night.stub("verifier", SAY_PASS);
     night.manifest("");
-    night.write("a.txt", &(1..=20).map(|n| n.to_string()).collect::<Vec<_>>().join("\n"));
+    let numbers: Vec<String> = (1..=20).map(|n| n.to_string()).collect();
+    night.write("a.txt", &(numbers.join("\n") + "\n"));
     night.git(&["add", "a.txt"]);
     night.git(&["commit", "-qm", "Numbers"]);
     night.ok(&["init"]);

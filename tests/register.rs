@@ -26,6 +26,12 @@ fn active(night: &Night, run: &str) -> Option<Value> {
     fs::read(path).ok().map(|bytes| serde_json::from_slice(&bytes).expect("json"))
 }
 
+/// The same once its supervisor has written it, which may be a moment after its start was told.
+fn entered(night: &Night, run: &str) -> Value {
+    night.wait("the run stands in the registry", || active(night, run).is_some());
+    active(night, run).expect("entry")
+}
+
 /// `watch --json`, whose exit code must be this one.
 fn watch(night: &Night, run: &str, more: &[&str], code: i32) -> Value {
     let output = night.run(&[&["watch", run, "--json"], more].concat());
@@ -92,7 +98,7 @@ fn a_process_that_runs_already_is_watched_to_its_end() {
     let foreign = Foreign::start();
     let pid = foreign.0.id().to_string();
     let run = register(&night, &["--stage", "07-x", "--pid", &pid])["run_id"].as_str().expect("run").to_owned();
-    let entry = active(&night, &run).expect("entry");
+    let entry = entered(&night, &run);
     assert_eq!(entry["watched"]["pid"].to_string(), pid);
     // It prints nothing that we could see, which is no standstill.
     let mut watching =
@@ -114,7 +120,7 @@ fn a_process_that_runs_already_is_watched_to_its_end() {
 fn a_run_by_hand_whose_supervisor_was_killed_leaves_the_registry() {
     let night = Night::passing();
     let run = register(&night, &["--stage", "07-x", "--", "sleep", "600"])["run_id"].as_str().expect("run").to_owned();
-    let entry = active(&night, &run).expect("entry");
+    let entry = entered(&night, &run);
     let kill = |pid: &Value| {
         let pid = i32::try_from(pid.as_i64().expect("pid")).expect("pid");
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("killed");

@@ -60,6 +60,9 @@ pub fn what_must_not_change(site: &Site, stage: &Stage, resume: &Resume, brief: 
     for path in &brief.card.out_of_scope {
         lines.push(format!("- `{}` is out of scope", path.as_str()));
     }
+    for path in &site.manifest.protected {
+        lines.push(format!("- `{}` is protected: no worker may change it", path.as_str()));
+    }
     if lines.is_empty() {
         return Ok(String::new());
     }

@@ -245,7 +245,12 @@ impl<'a> Turn<'a> {
         stage.keep_work(&failure.candidate);
         let tries = stage.failures.saturating_sub(stage.failures_below) + 1;
         if tries > self.policy.work_retries {
-            return self.climb_or_end(stage, failure);
+            self.climb_or_end(stage, failure);
+            // A climb has counted it; the end that comes instead of one counts as well.
+            if matches!(stage.life, Life::Over(_)) {
+                stage.failures += 1;
+            }
+            return;
         }
         let WorkFailure { reason, work, candidate, evidence, run, .. } = failure;
         stage.failures += 1;
