@@ -27,7 +27,7 @@ impl Objects {
     /// as itself, through a merge; as a commit since `seen` that carries its stage and run trailers and changes one of
     /// its paths; or as a cherry-pick: every path that it changed since `base` is at the tip what the candidate made it.
     ///
-    /// `seen` is the tip at which nobody can have merged it or had not: where it was parked, or was last looked at.
+    /// `seen` is a tip by which nobody had merged it: that of its parking, or of the look before this one.
     /// Trailers are only words, and a worker could have put them onto the branch while its own run was in flight.
     pub fn merged_by_hand(
         &self,
