@@ -111,6 +111,8 @@ pub enum HaltReason {
     DispatchConfigurationFault,
     /// Spend without a landing.
     NoProgress,
+    /// A worker put commits onto the base branch by itself, which nobody has judged.
+    BaseWritten,
     /// A person said `halt`.
     Operator,
 }
@@ -127,6 +129,7 @@ impl HaltReason {
             Self::StateCorrupt => "state-corrupt",
             Self::DispatchConfigurationFault => "dispatch-configuration-fault",
             Self::NoProgress => "no-progress",
+            Self::BaseWritten => "base-written",
             Self::Operator => "operator",
         }
     }

@@ -11,22 +11,28 @@ pub const STAGE_TRAILER: &str = "Autometta-Stage";
 pub const RUN_TRAILER: &str = "Autometta-Run";
 
 /// How many commits on top of the base are looked at for a trailer.
-const MOST_COMMITS: usize = 10_000;
+pub(super) const MOST_COMMITS: usize = 10_000;
 
 /// A commit's trailers, as far as they matter here.
-struct Trailers {
-    commit: CommitId,
+pub(super) struct Trailers {
+    pub(super) commit: CommitId,
+    /// Its first parent.
+    parent: Option<CommitId>,
     stage: String,
-    run: String,
+    pub(super) run: String,
 }
 
 impl Objects {
     /// The commit by which `candidate` came into a branch whose tip is `tip`, if it did:
-    /// as itself, through a merge; as a commit since `base` that carries its stage and run trailers;
-    /// or as a cherry-pick: every path that it changed since `base` is at the tip what the candidate made it.
+    /// as itself, through a merge; as a commit since `seen` that carries its stage and run trailers and changes one of
+    /// its paths; or as a cherry-pick: every path that it changed since `base` is at the tip what the candidate made it.
+    ///
+    /// `seen` is a tip by which nobody had merged it: that of its parking, or of the look before this one.
+    /// Trailers are only words, and a worker could have put them onto the branch while its own run was in flight.
     pub fn merged_by_hand(
         &self,
         base: &CommitId,
+        seen: &CommitId,
         tip: &CommitId,
         stage: &StageId,
         candidate: &CommitId,
@@ -37,24 +43,28 @@ impl Objects {
         if self.is_ancestor(candidate, tip)? {
             return Ok(Some(candidate.clone()));
         }
+        let wanted = self.deltas(base, candidate)?;
         let run = self.trailers(&["-1", candidate.as_str()])?.pop().map(|own| own.run).filter(|run| !run.is_empty());
         if let Some(run) = run {
-            let range = format!("{base}..{tip}");
+            let range = format!("{seen}..{tip}");
             let carried = self.trailers(&[&format!("--max-count={MOST_COMMITS}"), &range])?;
-            if let Some(found) = carried.into_iter().find(|known| known.stage == stage.as_str() && known.run == run) {
-                return Ok(Some(found.commit));
+            for known in carried.into_iter().filter(|known| known.stage == stage.as_str() && known.run == run) {
+                let Some(parent) = &known.parent else { continue };
+                let touched = self.deltas(parent, &known.commit)?;
+                if touched.iter().any(|delta| wanted.iter().any(|own| own.path == delta.path)) {
+                    return Ok(Some(known.commit));
+                }
             }
         }
-        let wanted = self.deltas(base, candidate)?;
         let missing = self.deltas(candidate, tip)?;
         let is_there = |path| missing.binary_search_by(|delta| delta.path.cmp(path)).is_err();
         let all_there = !wanted.is_empty() && wanted.iter().all(|delta| is_there(&delta.path));
         Ok(all_there.then(|| tip.clone()))
     }
 
-    fn trailers(&self, what: &[&str]) -> Result<Vec<Trailers>, GitError> {
+    pub(super) fn trailers(&self, what: &[&str]) -> Result<Vec<Trailers>, GitError> {
         let format = format!(
-            "--format=%H%n%(trailers:key={STAGE_TRAILER},valueonly,unfold,separator=%x2C)%n\
+            "--format=%H%n%P%n%(trailers:key={STAGE_TRAILER},valueonly,unfold,separator=%x2C)%n\
              %(trailers:key={RUN_TRAILER},valueonly,unfold,separator=%x2C)"
         );
         let mut call = self.call()?;
@@ -66,7 +76,9 @@ impl Objects {
             .map(|entry| {
                 let mut lines = entry.lines();
                 let mut next = || lines.next().unwrap_or_default().trim().to_owned();
-                Ok(Trailers { commit: parse_id(&next(), "git log")?, stage: next(), run: next() })
+                let commit = parse_id(&next(), "git log")?;
+                let parent = next().split(' ').next().and_then(|id| id.parse().ok());
+                Ok(Trailers { commit, parent, stage: next(), run: next() })
             })
             .collect()
     }

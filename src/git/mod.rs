@@ -33,6 +33,7 @@ mod run;
 mod settings;
 mod snapshot;
 mod stat;
+mod strays;
 mod tree_files;
 mod tree_path;
 mod worktree;

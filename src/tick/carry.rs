@@ -184,6 +184,7 @@ fn halt_reason(words: &str) -> HaltReason {
         HaltReason::StateCorrupt,
         HaltReason::DispatchConfigurationFault,
         HaltReason::NoProgress,
+        HaltReason::BaseWritten,
     ];
     all.into_iter().find(|reason| words.contains(reason.as_str())).unwrap_or(HaltReason::Operator)
 }

@@ -32,6 +32,7 @@ pub fn findings(
         contract_changed: contract_changed(objects, frozen, tree)?,
         secrets: Findings::secrets_in(&patch),
         extent,
+        strays: Vec::new(),
     })
 }
 

@@ -15,7 +15,7 @@ use super::perform::LAUNCH_LOG;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
-use crate::core::ids::{Identity, Role, RunId, StageId};
+use crate::core::ids::{CommitId, Identity, Role, RunId, StageId};
 use crate::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Product, Pulse,
     Returned, Sighting, Watched, WorkSighting,
@@ -154,6 +154,7 @@ impl Observer<'_> {
                 }
                 if moving {
                     self.brief(stage, seen);
+                    self.tip(&stage.base_branch, seen)?;
                 }
             }
             Life::Verifying(verifying) => {
@@ -170,6 +171,7 @@ impl Observer<'_> {
                 }
                 if moving {
                     self.brief(stage, seen);
+                    self.tip(&stage.base_branch, seen)?;
                 }
             }
             Life::Landing(state) => {
@@ -186,8 +188,9 @@ impl Observer<'_> {
                     && let Some(tip) = self.repo.tip(&stage.base_branch)?
                     && kept.seen_tip.as_ref() != Some(&tip)
                 {
-                    let merged =
-                        self.repo.merged_by_hand(&kept.base_commit, &tip, &stage.id, &kept.candidate.commit)?;
+                    let since = kept.seen_tip.as_ref().unwrap_or(&kept.base_commit);
+                    let candidate = &kept.candidate.commit;
+                    let merged = self.repo.merged_by_hand(&kept.base_commit, since, &tip, &stage.id, candidate)?;
                     seen.parked.insert(stage.id.clone(), ParkedSighting { tip, merged });
                 }
             }
@@ -337,6 +340,14 @@ impl Observer<'_> {
         returned::document(self.site, record, Outbox::Handoff, "handoff.json", |bytes| Handoff::parse(bytes, &stage.id))
     }
 
+    /// The commits that a worker put onto its base branch by itself.
+    fn strays(&self, stage: &Stage, run: &RunId, work: &Work) -> Result<Vec<CommitId>, GitError> {
+        match self.repo.tip(&stage.base_branch)? {
+            Some(tip) => self.objects.strays(&self.site.worktree(run), &work.base_commit, &tip, run),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons
     /// that are not the worktree's, such as a full disk: nothing is decided then, for a while.
     fn work(
@@ -386,8 +397,10 @@ impl Observer<'_> {
             }
             _ => Ok(Findings::default()),
         };
-        match commit.and_then(|commit| Ok((commit, findings?))) {
-            Ok((commit, findings)) => {
+        let strays = self.strays(stage, run, work);
+        match commit.and_then(|commit| Ok((commit, findings?, strays?))) {
+            Ok((commit, mut findings, strays)) => {
+                findings.strays = strays;
                 let candidate = Candidate { commit, tree: capture.tree, run: run.clone() };
                 Some(WorkSighting::Captured(Captured { candidate, changed, embedded, findings: Box::new(findings) }))
             }

@@ -109,7 +109,7 @@ fn no_trap_is_ever_sprung() {
     let side = repo.write_commit(&commit_of(&capture.tree, &base, "Side")).expect("commit");
     assert!(matches!(repo.rebase(&base, &base, &side).expect("rebase"), Rebase::Disjoint { .. }));
     assert!(matches!(repo.rebase(&base, &ours, &side).expect("rebase"), Rebase::Overlap { .. }));
-    repo.merged_by_hand(&base, &ours, &"01-a".parse().expect("id"), &side).expect("merged");
+    repo.merged_by_hand(&base, &base, &ours, &"01-a".parse().expect("id"), &side).expect("merged");
     check("rebase");
 
     let order = autometta::git::LandingOrder { branch: "main".into(), parent: base.clone(), commit: ours.clone() };

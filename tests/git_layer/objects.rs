@@ -124,7 +124,14 @@ fn a_merge_by_hand_is_seen_however_it_was_made() {
         let candidate = repo.write_commit(&commit_of(&tree, &base, message)).expect("commit");
         world.write("other.txt", "o\n");
         world.commit("unrelated\n\nAutometta-Stage: 01-a\nAutometta-Run: 01-a.9.worker");
-        let seen = || repo.merged_by_hand(&base, &main(&repo), &stage, &candidate).expect("answer");
+        world.write("a.txt", "made up\n");
+        world.commit("Before anybody could merge it\n\nAutometta-Stage: 01-a\nAutometta-Run: 01-a.1.worker");
+        world.write("a.txt", "one\n");
+        world.commit("Taken back");
+        let seen_before = main(&repo);
+        world.write("other.txt", "elsewhere\n");
+        world.commit("Words only\n\nAutometta-Stage: 01-a\nAutometta-Run: 01-a.1.worker");
+        let seen = || repo.merged_by_hand(&base, &seen_before, &main(&repo), &stage, &candidate).expect("answer");
         assert_eq!(seen(), None, "{case}");
         hand(&world, &candidate);
         assert!(seen().is_some(), "{case}");

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::core::ids::CommitId;
+
 use super::{FilePatch, Flag, scan};
 
 /// A contract test as it was when the stage began.
@@ -62,6 +64,8 @@ pub struct Findings {
     pub secrets: Vec<Flag>,
     /// How much of the diff was looked through.
     pub extent: PatchExtent,
+    /// Commits that the worker put onto the base branch by itself, past every gate.
+    pub strays: Vec<CommitId>,
 }
 
 impl Findings {

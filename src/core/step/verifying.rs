@@ -526,7 +526,9 @@ fn await_approval(
     stage.keep_work(&candidate);
     let run = candidate.run.clone();
     let detail = format!("it passed its gates and its verifiers ({words}), and lands once a person says so");
-    let seen_tip = Some(work.base_commit.clone());
+    // What is on the branch before the candidate waits cannot be a person's merge of it.
+    let tip = turn.seen.tips.get(&stage.base_branch).cloned().flatten();
+    let seen_tip = Some(tip.unwrap_or_else(|| work.base_commit.clone()));
     let kept = Kept { seen_tip, approval: Some(approval), ..keep(work, candidate, Awaits::Approval) };
     turn.end(stage, EndStatus::Blocked, Reason::new("approval", detail), Some(kept), Some(&run));
 }

@@ -5,6 +5,7 @@ use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, keep};
 use super::verifying;
+use crate::core::budget::{Halt, HaltReason};
 use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::handoff::{Handoff, HandoffStatus};
 use crate::core::ids::Role;
@@ -35,6 +36,7 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
         Look::Lost(lost) => {
             settle_lost(turn, stage, &flight, &lost);
             let captured = captured(lost.work.as_ref());
+            halt_for_strays(turn, stage, captured);
             if let Some(why) = flight.stopping {
                 keep_what_is_there(stage, &working, captured);
                 return end_stopped(turn, stage, why, &flight.run);
@@ -58,6 +60,7 @@ fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, e
     let record = &ended.record;
     let Product::Worker { handoff, work } = &ended.product else { return };
     let captured = captured(Some(work));
+    halt_for_strays(turn, stage, captured);
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
         if !matches!(work, WorkSighting::Unreadable(_)) {
@@ -298,6 +301,11 @@ fn candidate(
     settle: &dyn Fn(&mut Turn, &mut Stage, RunOutcome),
 ) {
     stage.add_chore(Chore::Publish { run: flight.run.clone() });
+    if let Some(reason) = strays(stage, Some(captured)) {
+        settle(turn, stage, RunOutcome::Failed);
+        keep_what_is_there(stage, working, Some(captured));
+        return turn.end(stage, EndStatus::Failed, reason, None, Some(&flight.run));
+    }
     if let Some((status, reason, may_fix)) = fault_of(turn, stage, working, captured) {
         settle(turn, stage, RunOutcome::Failed);
         let failure = WorkFailure {
@@ -320,6 +328,27 @@ fn candidate(
     stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
     stage.add_chore(Chore::PointRunBranch { commit: captured.candidate.commit.clone() });
     verifying::begin(turn, stage, working.work.clone(), captured.candidate.clone(), &flight.run);
+}
+
+/// That a worker put commits onto its base branch by itself. It is nobody's to mend but a person's: whatever is cut from
+/// that branch builds on what nobody has judged.
+fn strays(stage: &Stage, captured: Option<&Captured>) -> Option<Reason> {
+    let strays = &captured?.findings.strays;
+    (!strays.is_empty()).then(|| {
+        let commits: Vec<String> = strays.iter().map(ToString::to_string).collect();
+        let (base, commits) = (&stage.base_branch, list(&commits));
+        let detail = format!(
+            "the worker of {} put onto {base} by itself, past every gate and verifier: {commits}; take it back or keep it, then `autometta resume`",
+            stage.id
+        );
+        Reason::new("base-written", detail)
+    })
+}
+
+fn halt_for_strays(turn: &mut Turn, stage: &Stage, captured: Option<&Captured>) {
+    if let Some(reason) = strays(stage, captured) {
+        turn.halt(vec![Halt { reason: HaltReason::BaseWritten, detail: reason.detail }]);
+    }
 }
 
 /// What is wrong with a candidate before anything runs; true when the worker may be able to mend it.
