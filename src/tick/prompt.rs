@@ -162,6 +162,11 @@ fn flaked(site: &Site, stage: &Stage, passed: &RunId) -> Result<String, TickErro
     Ok(text)
 }
 
+/// A worker's notes, which cannot end the block that they stand in.
+pub(super) fn notes_of(handoff: &Handoff) -> String {
+    bounded(&handoff.notes).replace("</", "<\\/")
+}
+
 pub(super) fn bounded(text: &str) -> String {
     let count = text.chars().count();
     if count <= EVIDENCE {
@@ -189,7 +194,7 @@ fn verifier(site: &Site, objects: &Objects, job: &Job<'_>, brief: &Brief) -> Res
     };
     let notes = document::read(&site.layout.run(&candidate.run).join("outbox/handoff.json"))?
         .and_then(|bytes| Handoff::parse(&bytes, &stage.id).ok())
-        .map(|handoff| format!("status: {}\n{}", handoff.status.as_str(), bounded(&handoff.notes)))
+        .map(|handoff| format!("status: {}\n{}", handoff.status.as_str(), notes_of(&handoff)))
         .unwrap_or_default();
     let (base, tree) = (&job.work.base_commit, &candidate.tree);
     let report = evidence::report(objects, &site.manifest, &brief.card, base, tree)?;

@@ -12,7 +12,7 @@ use crate::core::verdict::{Judgement, Verdict};
 use crate::files::document;
 
 use super::error::TickError;
-use super::prompt::{bounded, exit_record};
+use super::prompt::{bounded, exit_record, notes_of};
 use super::site::Site;
 
 /// How much of a criterion or a command is quoted to name it, in characters.
@@ -36,7 +36,7 @@ pub fn handover(site: &Site, stage: &Stage, resume: &Resume) -> Result<String, T
         Some(handoff) => text.push_str(&format!(
             "\nWhat it said of its work, which is its word and no evidence:\n\n<worker-notes>\nstatus: {}\n{}\n</worker-notes>\n",
             handoff.status.as_str(),
-            bounded(&handoff.notes)
+            notes_of(&handoff)
         )),
     }
     Ok(text)
