@@ -610,18 +610,8 @@ impl RunNight {
         let words = match outcome {
             RunOutcome::Done if !self.gates.is_empty() => "passed",
             RunOutcome::Done if self.handoff.is_some() => "handed in",
-            RunOutcome::Done => "done",
-            RunOutcome::Failed => "failed",
-            RunOutcome::Flaked => "failed, and was run again",
-            RunOutcome::Asked => "asked",
-            RunOutcome::OverCap => "over its cap",
-            RunOutcome::NoHandoff => "no handoff",
-            RunOutcome::NoVerdict => "no verdict",
-            RunOutcome::Crashed => "crashed",
-            RunOutcome::Lost => "lost",
-            RunOutcome::NeverStarted => "never started",
             RunOutcome::Refused => "refused",
-            RunOutcome::Cancelled => "cancelled",
+            other => other.words(),
         };
         words.to_owned()
     }

@@ -675,6 +675,24 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
+    /// How it went, in a word or two for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Flaked => "failed, and was run again",
+            Self::Asked => "asked",
+            Self::OverCap => "over its cap",
+            Self::NoHandoff => "no handoff",
+            Self::NoVerdict => "no verdict",
+            Self::Crashed => "crashed",
+            Self::Lost => "lost",
+            Self::NeverStarted => "never started",
+            Self::Refused => "refused by the provider",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether the run failed for reasons that are nobody's work, so that it is tried again without a charge.
     pub fn is_infrastructure(self) -> bool {
         matches!(self, Self::Crashed | Self::Lost | Self::NeverStarted)

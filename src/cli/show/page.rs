@@ -166,7 +166,7 @@ impl Page<'_> {
 
     fn run(&mut self, record: &Record, now: DateTime<Utc>) {
         let outcome = record.past.as_ref().map(|past| past.outcome);
-        let word = outcome.map_or("in flight", self::outcome);
+        let word = outcome.map_or("in flight", RunOutcome::words);
         let tone = match outcome {
             None => Tone::Busy,
             Some(RunOutcome::Done) => Tone::Strong,
@@ -348,23 +348,6 @@ fn status(stage: &StageDoc) -> String {
     let phase = stage.phase.and_then(|phase| serde_json::to_value(phase).ok());
     let phase = phase.and_then(|phase| Some(format!(", {}", phase.as_str()?))).unwrap_or_default();
     format!("{}{phase}", word.unwrap_or_default().replace('_', " "))
-}
-
-fn outcome(outcome: RunOutcome) -> &'static str {
-    match outcome {
-        RunOutcome::Done => "done",
-        RunOutcome::Failed => "failed",
-        RunOutcome::Flaked => "failed, and was run again",
-        RunOutcome::Asked => "asked",
-        RunOutcome::OverCap => "over its cap",
-        RunOutcome::NoHandoff => "no handoff",
-        RunOutcome::NoVerdict => "no verdict",
-        RunOutcome::Crashed => "crashed",
-        RunOutcome::Lost => "lost",
-        RunOutcome::NeverStarted => "never started",
-        RunOutcome::Refused => "refused by the provider",
-        RunOutcome::Cancelled => "cancelled",
-    }
 }
 
 fn ended_by(ended_by: EndedBy) -> &'static str {
