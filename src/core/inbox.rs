@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::budget::{Budget, HaltReason};
 use super::ids::StageId;
-use super::notice::{NoticeKind, needs_an_edit, of_ending, way_out};
+use super::notice::{NoticeKind, kind_of, needs_an_edit, way_out};
 use super::state::{Life, Reason, State};
 
 /// One thing that waits for a person.
@@ -91,9 +91,9 @@ pub fn items(state: &State, budget: &Budget) -> Vec<Item> {
         };
         match &stage.life {
             Life::Over(over) => {
-                let kind = match of_ending(stage, over) {
-                    Some((NoticeKind::Question, _)) => ItemKind::Question,
-                    Some((NoticeKind::Approval, _)) => ItemKind::Approval,
+                let kind = match kind_of(over) {
+                    Some(NoticeKind::Question) => ItemKind::Question,
+                    Some(NoticeKind::Approval) => ItemKind::Approval,
                     Some(_) => ItemKind::Escalation,
                     None => continue,
                 };

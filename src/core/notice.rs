@@ -3,6 +3,7 @@
 //! A notice is decided with the transition that it tells of and committed with it. It stays in the state until it was
 //! seen to have been taken up, so that a crash neither loses nor repeats it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,14 +116,19 @@ impl NoticeKind {
     }
 }
 
-/// What is to be said of a stage that has just ended; nothing where it landed or a person closed it.
+/// What kind of news a stage's end is; none where it landed or a person closed it.
+pub fn kind_of(over: &Over) -> Option<NoticeKind> {
+    match (over.status, over.kept.as_ref().map(|kept| kept.awaits)) {
+        (EndStatus::Completed | EndStatus::Superseded, _) => None,
+        (EndStatus::Blocked, Some(Awaits::Merge | Awaits::Approval)) => Some(NoticeKind::Approval),
+        (EndStatus::Blocked, _) => Some(NoticeKind::Question),
+        (EndStatus::Failed | EndStatus::Stalled | EndStatus::VerifierFailed, _) => Some(NoticeKind::Escalation),
+    }
+}
+
+/// What is to be said of a stage that has just ended.
 pub fn of_ending(stage: &Stage, over: &Over) -> Option<(NoticeKind, String)> {
-    let kind = match (over.status, over.kept.as_ref().map(|kept| kept.awaits)) {
-        (EndStatus::Completed | EndStatus::Superseded, _) => return None,
-        (EndStatus::Blocked, Some(Awaits::Merge | Awaits::Approval)) => NoticeKind::Approval,
-        (EndStatus::Blocked, _) => NoticeKind::Question,
-        (EndStatus::Failed | EndStatus::Stalled | EndStatus::VerifierFailed, _) => NoticeKind::Escalation,
-    };
+    let kind = kind_of(over)?;
     let why = over.reason.as_ref().map(in_short).unwrap_or_default();
     Some((kind, format!("{} {}: {why}; {}", stage.id, over.status.as_str(), way_out(stage, over))))
 }
@@ -164,17 +170,36 @@ pub fn goes_on(state: &State, budget: &Budget) -> bool {
     if budget.halted {
         return false;
     }
-    state.stages.iter().any(|stage| match &stage.life {
+    let mut known = BTreeMap::new();
+    state.stages.iter().any(|stage| moves_by_itself(state, stage, &mut known))
+}
+
+/// Whether a stage that has not ended goes on without a person. Each is looked at once, however many depend on it.
+fn moves_by_itself<'a>(state: &'a State, stage: &'a Stage, known: &mut BTreeMap<&'a StageId, bool>) -> bool {
+    if let Some(known) = known.get(&stage.id) {
+        return *known;
+    }
+    let moves = match &stage.life {
+        Life::Over(_) => false,
+        Life::Landing(landing) => landing.waiting.is_none(),
+        Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => true,
         Life::Pending(pending) => {
             let stuck = pending.reason.as_ref().is_some_and(|reason| needs_an_edit(&reason.code));
             !stuck
                 && !stands_behind_a_waiting_landing(state, stage)
-                && stage.depends_on.iter().all(|needed| may_yet_land(state, needed))
+                && stage.depends_on.iter().all(|needed| {
+                    state
+                        .stage(needed)
+                        .is_some_and(|needed| has_landed(needed) || moves_by_itself(state, needed, known))
+                })
         }
-        Life::Landing(landing) => landing.waiting.is_none(),
-        Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => true,
-        Life::Over(_) => false,
-    })
+    };
+    known.insert(&stage.id, moves);
+    moves
+}
+
+fn has_landed(stage: &Stage) -> bool {
+    matches!(&stage.life, Life::Over(over) if over.status == EndStatus::Completed)
 }
 
 /// Whether one of its paths is claimed by a change that cannot land before a person has done something.
@@ -182,19 +207,6 @@ fn stands_behind_a_waiting_landing(state: &State, stage: &Stage) -> bool {
     state.stages.iter().any(|other| {
         matches!(&other.life, Life::Landing(landing) if landing.waiting.is_some())
             && common_claim(stage, other).is_some()
-    })
-}
-
-/// Whether a stage has landed or may land without a person; a circle of dependencies is refused at queueing.
-fn may_yet_land(state: &State, id: &StageId) -> bool {
-    state.stage(id).is_some_and(|stage| match &stage.life {
-        Life::Over(over) => over.status == EndStatus::Completed,
-        Life::Landing(landing) => landing.waiting.is_none(),
-        Life::Pending(pending) => {
-            !pending.reason.as_ref().is_some_and(|reason| needs_an_edit(&reason.code))
-                && stage.depends_on.iter().all(|needed| may_yet_land(state, needed))
-        }
-        Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => true,
     })
 }
 
