@@ -89,7 +89,7 @@ pub fn of_card(
     let members = members(families, manifest, &card)?;
     let find = |who: &Identity| {
         let known = members.iter().find(|member| member.placed.identity == *who);
-        known.ok_or_else(|| format!("no family serves `{who}`; name one under `families:` in .autometta.yaml"))
+        known.ok_or_else(|| unserved(who))
     };
     let worker = find(&card.worker)?.clone();
     let seats: Vec<&Member> = card.verifiers.seats().iter().map(find).collect::<Result<_, _>>()?;
@@ -121,39 +121,49 @@ pub fn of_card(
 
 /// Everybody whom the card names and some family serves, each once.
 fn members(families: &Families, manifest: &Manifest, card: &Card) -> Result<Vec<Member>, String> {
-    let defaults = &manifest.defaults;
-    let (worker, verifier) = (&card.budget.worker, &card.budget.verifier);
     let mut members: Vec<Member> = Vec::new();
     for who in std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation) {
-        let Some(family) = families.of(who) else { continue };
         if members.iter().any(|known| known.placed.identity == *who) {
             continue;
         }
-        let model = match family.model_use {
-            ModelUse::Calls => Some(family.resolve(who).map_err(|error| error.to_string())?),
-            ModelUse::Never => None,
-        };
-        members.push(Member {
-            placed: Placed { identity: who.clone(), family: family.name.clone(), model },
-            model_use: match family.model_use {
-                ModelUse::Never => run::ModelUse::None,
-                ModelUse::Calls => run::ModelUse::Model,
-            },
-            worker_caps: caps(
-                family.model_use,
-                worker.tokens.unwrap_or(defaults.worker_tokens),
-                worker.cost_usd.or(defaults.worker_cost),
-                worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
-            ),
-            verifier_caps: caps(
-                family.model_use,
-                verifier.tokens.unwrap_or(defaults.verifier_tokens),
-                verifier.cost_usd.or(defaults.verifier_cost),
-                verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
-            ),
-        });
+        members.extend(member(families, manifest, card, who)?);
     }
     Ok(members)
+}
+
+/// Somebody with the family and model that serve them, and the caps that card and manifest set; none where no family
+/// does.
+fn member(families: &Families, manifest: &Manifest, card: &Card, who: &Identity) -> Result<Option<Member>, String> {
+    let Some(family) = families.of(who) else { return Ok(None) };
+    let model = match family.model_use {
+        ModelUse::Calls => Some(family.resolve(who).map_err(|error| error.to_string())?),
+        ModelUse::Never => None,
+    };
+    let defaults = &manifest.defaults;
+    let (worker, verifier) = (&card.budget.worker, &card.budget.verifier);
+    Ok(Some(Member {
+        placed: Placed { identity: who.clone(), family: family.name.clone(), model },
+        model_use: match family.model_use {
+            ModelUse::Never => run::ModelUse::None,
+            ModelUse::Calls => run::ModelUse::Model,
+        },
+        worker_caps: caps(
+            family.model_use,
+            worker.tokens.unwrap_or(defaults.worker_tokens),
+            worker.cost_usd.or(defaults.worker_cost),
+            worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
+        ),
+        verifier_caps: caps(
+            family.model_use,
+            verifier.tokens.unwrap_or(defaults.verifier_tokens),
+            verifier.cost_usd.or(defaults.verifier_cost),
+            verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
+        ),
+    }))
+}
+
+fn unserved(who: &Identity) -> String {
+    format!("no family serves `{who}`; name one under `families:` in .autometta.yaml")
 }
 
 /// Every path that a card lets its stage change.
@@ -204,25 +214,9 @@ fn refuse_unverified(manifest: &Manifest, card: &Card, gates: &[GateCommand]) ->
     Ok(())
 }
 
-/// Somebody who is to judge a candidate of this card, in place of whom the card names: the family, and the caps that
-/// card and manifest set for a verifier.
-pub fn seat(site: &Site, card: &Card, identity: &Identity) -> Result<(Placed, Reservation, ModelUse), String> {
-    let family = site
-        .families
-        .of(identity)
-        .ok_or_else(|| format!("no family serves `{identity}`; name one under `families:` in .autometta.yaml"))?;
-    let model = match family.model_use {
-        ModelUse::Calls => Some(family.resolve(identity).map_err(|error| error.to_string())?),
-        ModelUse::Never => None,
-    };
-    let defaults = &site.manifest.defaults;
-    let caps = caps(
-        family.model_use,
-        card.budget.verifier.tokens.unwrap_or(defaults.verifier_tokens),
-        card.budget.verifier.cost_usd.or(defaults.verifier_cost),
-        card.budget.verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
-    );
-    Ok((Placed { identity: identity.clone(), family: family.name.clone(), model }, caps, family.model_use))
+/// Somebody who is to judge a candidate of this card, in place of whom the card names.
+pub fn seat(site: &Site, card: &Card, identity: &Identity) -> Result<Member, String> {
+    member(&site.families, &site.manifest, card, identity)?.ok_or_else(|| unserved(identity))
 }
 
 fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Seconds) -> Reservation {

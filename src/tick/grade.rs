@@ -15,10 +15,10 @@ use std::rc::Rc;
 
 use crate::core::grade::Heard;
 use crate::core::ids::{Identity, RunId};
-use crate::core::observation::{Brief, Placed};
+use crate::core::observation::{Brief, Member};
 use crate::core::quantity::MicroUsd;
-use crate::core::state::{Candidate, Reservation, Stage, Work};
-use crate::families::ModelUse;
+use crate::core::run::ModelUse;
+use crate::core::state::{Candidate, Stage, Work};
 use crate::files::layout::Layout;
 use crate::files::store::Store;
 use crate::git::Repo;
@@ -55,11 +55,11 @@ pub struct Estimate {
 
 impl Estimate {
     fn of(asks: &[Ask]) -> Self {
-        let by_models: Vec<&Ask> = asks.iter().filter(|ask| ask.model_use == ModelUse::Calls).collect();
+        let by_models: Vec<&Ask> = asks.iter().filter(|ask| ask.seat.model_use == ModelUse::Model).collect();
         Self {
             judgements: asks.len(),
             by_models: by_models.len(),
-            most: by_models.iter().map(|ask| ask.caps.cost_usd).sum(),
+            most: by_models.iter().map(|ask| ask.seat.verifier_caps.cost_usd).sum(),
         }
     }
 }
@@ -98,11 +98,9 @@ struct Docket {
 /// One judgement that is asked for.
 struct Ask {
     docket: usize,
-    seat: Placed,
+    seat: Member,
     run: RunId,
     round: u32,
-    caps: Reservation,
-    model_use: ModelUse,
 }
 
 /// What somebody who waits is told.

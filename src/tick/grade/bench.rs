@@ -191,14 +191,14 @@ pub(super) fn hold(
     while next < asks.len() || !going.is_empty() {
         while next < asks.len() && going.len() < terms.parallel {
             let ask = &asks[next];
-            let why_not = match (refusals.get(&ask.seat.identity), fits(&budget, ask)) {
+            let why_not = match (refusals.get(&ask.seat.placed.identity), fits(&budget, ask)) {
                 (Some(line), _) => Some(format!("its provider refused: {line}")),
                 (None, true) => None,
                 // What is in flight may come to less than its caps.
                 (None, false) if !going.is_empty() => break,
                 (None, false) => Some(format!(
                     "{} are spent and it may cost {}: more than --max-cost allows",
-                    budget.cost_spent_usd, ask.caps.cost_usd
+                    budget.cost_spent_usd, ask.seat.verifier_caps.cost_usd
                 )),
             };
             let at = next;
@@ -210,8 +210,8 @@ pub(super) fn hold(
                 continue;
             }
             let docket = &dockets[ask.docket];
-            let stage = docket.with_run(&ask.run, Some(&ask.seat), ask.caps);
-            budget.reserve(&ask.caps);
+            let stage = docket.with_run(&ask.run, Some(&ask.seat.placed), ask.seat.verifier_caps);
+            budget.reserve(&ask.seat.verifier_caps);
             if let Some(why) = docket.start(&stage, &ask.run)? {
                 warn!(run = %ask.run, "{why}");
             }
@@ -240,14 +240,15 @@ pub(super) fn hold(
 
 fn fits(budget: &Budget, ask: &Ask) -> bool {
     let Some(cap) = budget.cost_cap_usd else { return true };
-    ask.caps.cost_usd == MicroUsd(0) || budget.cost_spent_usd + budget.cost_reserved_usd + ask.caps.cost_usd <= cap
+    ask.seat.verifier_caps.cost_usd == MicroUsd(0)
+        || budget.cost_spent_usd + budget.cost_reserved_usd + ask.seat.verifier_caps.cost_usd <= cap
 }
 
 fn blank(dockets: &[Docket], ask: &Ask, said: Opinion, words: String) -> Heard {
     Heard {
         stage: dockets[ask.docket].stage.id.clone(),
         run: ask.run.clone(),
-        seat: ask.seat.identity.clone(),
+        seat: ask.seat.placed.identity.clone(),
         round: ask.round,
         said,
         words,
@@ -277,12 +278,12 @@ fn settle(
         Outcome::Ended(ended) => {
             let record = &ended.record;
             if let Some(refusal) = &record.provider.refusal {
-                refusals.insert(ask.seat.identity.clone(), refusal.line.clone());
+                refusals.insert(ask.seat.placed.identity.clone(), refusal.line.clone());
             }
             (record.usage, record.elapsed(), verdict_of(&ended))
         }
     };
-    let charge = budget.settle(&ask.caps, &usage, seconds);
+    let charge = budget.settle(&ask.seat.verifier_caps, &usage, seconds);
     let at_fault = dockets[ask.docket].at_fault.as_deref();
     let opinion = match verdict {
         Err(why) => blank(dockets, ask, Opinion::NoVerdict, why),

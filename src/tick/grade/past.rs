@@ -146,7 +146,7 @@ impl Past {
         let mut asks = Vec::new();
         for round in 1..=self.terms.rounds {
             for (number, identity) in (1..).zip(&seats) {
-                let (seat, caps, model_use) = match brief::seat(&place.site, &card, identity) {
+                let seat = match brief::seat(&place.site, &card, identity) {
                     Ok(seat) => seat,
                     Err(why) => return Ok(Err(why)),
                 };
@@ -159,7 +159,7 @@ impl Past {
                     retry: *retry,
                 };
                 *retry += 1;
-                asks.push(Ask { docket: self.dockets.len(), seat, run, round, caps, model_use });
+                asks.push(Ask { docket: self.dockets.len(), seat, run, round });
             }
         }
         let brief = match brief::of_card(&place.site.families, &place.site.manifest, card, key.card_sha256.clone()) {

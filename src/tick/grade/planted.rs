@@ -115,8 +115,7 @@ fn asks(dockets: &[Docket], seats: &[Identity], terms: &Terms) -> Result<Vec<Ask
     for round in 1..=terms.rounds {
         for (at, docket) in dockets.iter().enumerate() {
             for (number, identity) in (1..).zip(seats) {
-                let (seat, caps, model_use) =
-                    brief::seat(&docket.place.site, &docket.brief.card, identity).map_err(TickError::Cards)?;
+                let seat = brief::seat(&docket.place.site, &docket.brief.card, identity).map_err(TickError::Cards)?;
                 let run = RunId {
                     stage: docket.stage.id.clone(),
                     attempt: docket.candidate.run.attempt,
@@ -124,7 +123,7 @@ fn asks(dockets: &[Docket], seats: &[Identity], terms: &Terms) -> Result<Vec<Ask
                     seat: Some(number),
                     retry: round - 1,
                 };
-                asks.push(Ask { docket: at, seat, run, round, caps, model_use });
+                asks.push(Ask { docket: at, seat, run, round });
             }
         }
     }
