@@ -6,7 +6,7 @@
 use super::turn::{Turn, WorkFailure, keep};
 use crate::core::ids::RunId;
 use crate::core::ladder::{self, Rung};
-use crate::core::state::{Awaits, Life, NextRun, Pending, Resume, Stage};
+use crate::core::state::{Awaits, Stage};
 
 impl Turn<'_> {
     /// Gives the stage to the next rung, or ends it with its work kept where there is none.
@@ -32,24 +32,14 @@ impl Turn<'_> {
     }
 
     fn climb(&mut self, stage: &mut Stage, failure: WorkFailure, rung: Rung) {
-        let WorkFailure { reason, work, candidate, evidence, run, .. } = failure;
-        let resume = Resume {
-            base_commit: work.base_commit,
-            start: candidate.commit,
-            tree: candidate.tree,
-            evidence,
-            because: Some(reason.clone()),
-            predecessor: Some(candidate.run),
-        };
         let words = in_words(stage, &rung);
         stage.failures += 1;
         stage.failures_below = stage.failures;
         stage.rung = rung.number;
         stage.worker = rung.worker;
         stage.verifiers = rung.verifiers;
-        let (event, detail) = (reason.code.clone(), reason.detail.clone());
-        let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };
-        self.moves(stage, Life::Pending(pending), Some(&run), &event, detail);
+        let (run, predecessor) = (failure.run.clone(), failure.candidate.run.clone());
+        self.go_on_from(stage, failure, Some(predecessor));
         self.note(&stage.id, Some(&run), "escalated", words);
     }
 }

@@ -252,18 +252,23 @@ impl<'a> Turn<'a> {
             }
             return;
         }
-        let WorkFailure { reason, work, candidate, evidence, run, .. } = failure;
         stage.failures += 1;
+        self.go_on_from(stage, failure, None);
+    }
+
+    /// Puts a stage back into the queue, to go on from the candidate that failed; `predecessor` is the run of another
+    /// worker that made it.
+    pub(super) fn go_on_from(&mut self, stage: &mut Stage, failure: WorkFailure, predecessor: Option<RunId>) {
+        let WorkFailure { reason, work, candidate, evidence, run, .. } = failure;
         let resume = Resume {
             base_commit: work.base_commit,
             start: candidate.commit,
             tree: candidate.tree,
             evidence,
             because: Some(reason.clone()),
-            predecessor: None,
+            predecessor,
         };
-        let event = reason.code.clone();
-        let detail = reason.detail.clone();
+        let (event, detail) = (reason.code.clone(), reason.detail.clone());
         let pending = Pending { not_before: None, reason: Some(reason), next: NextRun::Continue(resume) };
         self.moves(stage, Life::Pending(pending), Some(&run), &event, detail);
     }
