@@ -21,7 +21,7 @@ use super::program::{Environment, find, unblocked};
 const LONGEST: u64 = 256 << 10;
 
 /// How long the pipes of a program that has ended may stay open; something that it left behind may hold them.
-const FAREWELL: Duration = Duration::from_millis(300);
+pub(super) const FAREWELL: Duration = Duration::from_millis(300);
 
 /// A question.
 #[derive(Debug, Clone, Copy)]
@@ -93,14 +93,8 @@ impl Inquiry<'_> {
         }
         let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let status = wait(&mut child, self.limit);
-        if let Ok(group) = i32::try_from(child.id()) {
-            // It may be gone with all that it started, which is what is wanted.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
-        let Some(status) = status else {
-            let _ = child.wait();
-            return Answer::TimedOut;
-        };
+        end_group(&mut child);
+        let Some(status) = status else { return Answer::TimedOut };
         let text = |stream: &Receiver<Vec<u8>>| {
             String::from_utf8_lossy(&stream.recv_timeout(FAREWELL).unwrap_or_default()).into_owned()
         };
@@ -109,7 +103,7 @@ impl Inquiry<'_> {
 }
 
 /// Reads a stream beside everything else; the reader ends with the stream.
-fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+pub(super) fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (sender, bytes) = mpsc::channel();
     std::thread::spawn(move || {
         let mut read = Vec::new();
@@ -122,7 +116,18 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     bytes
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+/// Kills what is left of a program and of what it started in its group, and reaps it.
+pub(super) fn end_group(child: &mut Child) {
+    if let Ok(group) = i32::try_from(child.id()) {
+        // It may be gone with all that it started, which is what is wanted.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    // Without a child to wait for, there is nothing to reap.
+    let _ = child.wait();
+}
+
+/// Waits for a program's end; none where it has not come within the limit.
+pub(super) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let begun = Instant::now();
     loop {
         match child.try_wait() {

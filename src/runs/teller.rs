@@ -4,19 +4,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs/ starts processes")]
 
-use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::error::RunError;
+use super::inquiry::{FAREWELL, collect, end_group, wait};
 
-/// How often an operator's command is looked at.
-const LOOK: Duration = Duration::from_millis(20);
 /// How much of what it printed is told where it failed, in bytes.
 const TOLD: usize = 2000;
 
@@ -54,48 +49,19 @@ pub fn run_command(argv: &[String], dir: &Path, limit: Duration) -> CommandEnd {
         Ok(child) => child,
         Err(error) => return CommandEnd::Failed(format!("{program} cannot be started: {error}")),
     };
-    let printed = child.stderr.take().map(|stderr| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            // What it prints beyond that is not read; a command that cannot write more is stopped at its limit.
-            let _ = stderr.take(TOLD as u64).read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).trim().to_owned()
-        })
-    });
-    let ended = wait(&mut child, limit);
-    match ended {
+    let printed = collect(child.stderr.take());
+    let status = wait(&mut child, limit);
+    if status.is_some_and(|status| status.success()) {
         // What it left in the background may be the messenger.
-        Ok(Some(status)) if status.success() => CommandEnd::Passed,
-        Ok(Some(status)) => {
-            end_group(&child);
-            let said = printed.and_then(|thread| thread.join().ok()).unwrap_or_default();
-            CommandEnd::Failed(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") })
-        }
-        Ok(None) => CommandEnd::Failed(format!("{program} was stopped after {} s", limit.as_secs())),
-        Err(error) => CommandEnd::Failed(format!("{program} cannot be waited for: {error}")),
+        return CommandEnd::Passed;
     }
-}
-
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if begun.elapsed() >= limit {
-            end_group(child);
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(LOOK);
-    }
-}
-
-fn end_group(child: &Child) {
-    if let Ok(group) = i32::try_from(child.id()) {
-        // It is gone already in the ordinary case.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-    }
+    end_group(&mut child);
+    let Some(status) = status else {
+        return CommandEnd::Failed(format!("{program} was stopped after {} s", limit.as_secs()));
+    };
+    let said = printed.recv_timeout(FAREWELL).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said[..said.len().min(TOLD)]).trim().to_owned();
+    CommandEnd::Failed(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") })
 }
 
 #[cfg(test)]
