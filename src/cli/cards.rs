@@ -14,6 +14,7 @@ use crate::tick::operate::{self, Linted};
 use crate::tick::{Site, TickError};
 
 use super::args::{AddStageArgs, CardArgs, CardCommand};
+use super::terminal::look::columns;
 use super::{DONE, Place, REFUSED, output};
 
 pub fn add_stage(at: &Place, args: &AddStageArgs) -> anyhow::Result<u8> {
@@ -143,7 +144,7 @@ fn list(site: &Site, json: bool) -> anyhow::Result<u8> {
     if json {
         output::json(&entries)?;
     } else {
-        let mut table = output::Table::new(&["STAGE", "STATUS", "TITLE"], output::width());
+        let mut table = output::Table::new(&["STAGE", "STATUS", "TITLE"], columns());
         for entry in entries {
             table.row(vec![entry.stage, entry.status, entry.title]);
         }

@@ -11,6 +11,8 @@ use crate::core::quantity::{MicroUsd, grouped};
 use crate::tick::grade::{Basis, Corpus, Estimate, News, Past, Planted, Terms, Which};
 use crate::tick::{Site, TickError};
 
+use super::terminal::look::columns;
+use super::terminal::text::clean;
 use super::{DONE, Place, logging, output};
 
 /// Who judges where nobody is named: the family that needs no model.
@@ -91,7 +93,7 @@ fn planted(at: &Place, args: &GradeArgs, dir: &std::path::Path, terms: Terms) ->
     if args.json {
         output::json(&found)?;
     } else {
-        output::print(&bakeoff_text(&found, output::width()))?;
+        output::print(&bakeoff_text(&found, columns()))?;
     }
     Ok(DONE)
 }
@@ -110,7 +112,7 @@ fn past(at: &Place, args: &GradeArgs, terms: Terms) -> anyhow::Result<u8> {
     if args.json {
         output::json(&found)?;
     } else {
-        output::print(&regrade_text(&found, output::width()))?;
+        output::print(&regrade_text(&found, columns()))?;
         output::print(&format!("\nrecords: {}\n", folder.display()))?;
     }
     Ok(DONE)
@@ -153,7 +155,7 @@ fn progress(news: News<'_>) {
             format!("{done}/{total} {} {}: {}", heard.stage, heard.seat.name(), heard.said.as_str())
         }
     };
-    eprint!("\r\x1b[2K{}", output::shortened(&output::plain(&text), output::width().saturating_sub(1)));
+    eprint!("\r\x1b[2K{}", output::shortened(&clean(&text), columns().saturating_sub(1)));
 }
 
 fn end_progress() {
@@ -213,7 +215,7 @@ fn bakeoff_text(found: &Bakeoff, width: usize) -> String {
     text.push_str("\ncaught of asked, by class of defect:\n");
     text.push_str(&classes(found, width));
     for one in found.judgements.iter().filter(|one| one.said == Opinion::NoVerdict) {
-        text.push_str(&format!("{} {}: no verdict: {}\n", one.stage, one.seat.name(), output::plain(&one.words)));
+        text.push_str(&format!("{} {}: no verdict: {}\n", one.stage, one.seat.name(), clean(&one.words)));
     }
     text
 }
@@ -276,7 +278,7 @@ fn regrade_text(found: &Regrade, width: usize) -> String {
                 then.map_or("-", |earlier| earlier.said.as_str()).to_owned(),
                 heard.said.as_str().to_owned(),
                 if now.drifted.contains(&heard.seat) { "drifted" } else { "" }.to_owned(),
-                output::plain(&heard.words),
+                clean(&heard.words),
             ]);
         }
     }

@@ -18,6 +18,7 @@ use crate::files::store;
 use crate::tick::{Site, belongs_here, clock, operate};
 
 use super::args::ReadArgs;
+use super::terminal::text::clean_lines;
 use super::{DONE, Place, USAGE, output, status};
 
 /// `answer`
@@ -98,8 +99,8 @@ pub fn inbox(at: &Place, args: &ReadArgs) -> anyhow::Result<u8> {
         let who = item.stage.as_ref().map_or_else(|| "the repository".to_owned(), ToString::to_string);
         let since = item.since.map(|at| format!(", for {}", status::since(at, now))).unwrap_or_default();
         text.push_str(&format!("{:<11}{who} ({}{since})\n", item.kind.as_str(), item.code));
-        for line in question.as_deref().unwrap_or(&item.detail).lines() {
-            text.push_str(&format!("           | {}\n", output::plain(line)));
+        for line in clean_lines(question.as_deref().unwrap_or(&item.detail)) {
+            text.push_str(&format!("           | {line}\n"));
         }
         text.push_str(&format!("           → {}\n", item.way_out));
     }

@@ -58,18 +58,15 @@ const HALTED: u8 = 4;
 
 /// Runs the command line and says how to exit.
 pub fn main() -> ExitCode {
-    // A supervisor is started by a tick, never by a person: it is looked for before anything is parsed.
+    // These are started by a tick, never by a person: they are looked for before anything is parsed.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "__supervise")
-        && let Some(run_dir) = words.next()
-    {
-        return runs::supervise(&PathBuf::from(run_dir), &meter_for);
-    }
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "__tell")
-        && let Some(notice) = words.next()
-    {
-        return tell(&PathBuf::from(notice));
+    if let (Some(word), Some(path)) = (words.next(), words.next().map(PathBuf::from)) {
+        if word == "__supervise" {
+            return runs::supervise(&path, &meter_for);
+        }
+        if word == "__tell" {
+            return tell(&path);
+        }
     }
     let cli = Cli::parse();
     match dispatch(cli) {

@@ -1,6 +1,6 @@
 //! Printing: aligned tables, notes in words, JSON.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -57,33 +57,12 @@ impl Table {
     }
 }
 
-/// A text of an agent's on one line, without anything that a terminal would obey.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// A text that fits, with an ellipsis where it was cut.
 pub fn shortened(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }
     text.chars().take(room.saturating_sub(1)).chain(std::iter::once('…')).collect()
-}
-
-/// How wide lines may be: the terminal's width; wide where there is none, so that nothing is cut in a pipe.
-#[expect(clippy::disallowed_methods, reason = "COLUMNS is how a caller asks for a width")]
-pub fn width() -> usize {
-    const PIPED: usize = 400;
-    if !io::stdout().is_terminal() {
-        return PIPED;
-    }
-    let columns = std::env::var_os("COLUMNS").and_then(|text| text.to_str()?.parse().ok());
-    columns.or_else(terminal_columns).unwrap_or(100)
-}
-
-/// What the terminal says of its width, by way of `clap`'s own finding.
-fn terminal_columns() -> Option<usize> {
-    terminal_size::terminal_size().map(|(terminal_size::Width(columns), _)| usize::from(columns))
 }
 
 /// Prints text; a reader that has gone away is no failure of ours.

@@ -14,6 +14,7 @@ use crate::files::store::{self, Loaded};
 use crate::tick::{self, Site, clock};
 
 use super::args::RunArgs;
+use super::terminal::look::columns;
 use super::{DONE, HALTED, Place, logging, output, status};
 
 /// How often the ledger is looked at.
@@ -85,7 +86,7 @@ fn progress(loaded: &Loaded, now: DateTime<Utc>) -> anyhow::Result<()> {
         .map(|(_, flight)| format!("{} {}", flight.run, status::since(flight.dispatched_at, now)))
         .collect();
     let text = if flying.is_empty() { "waiting".to_owned() } else { flying.join(", ") };
-    write!(out, "\r\x1b[2K{}", output::shortened(&text, output::width().saturating_sub(1)))?;
+    write!(out, "\r\x1b[2K{}", output::shortened(&text, columns().saturating_sub(1)))?;
     Ok(out.flush()?)
 }
 

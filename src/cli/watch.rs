@@ -15,6 +15,7 @@ use crate::tick::register::{Came, Watched};
 use crate::tick::{Site, meter_for};
 
 use super::register::time;
+use super::terminal::look::columns;
 use super::{DONE, FAILED, Place, output};
 
 /// The run's output stood still for longer than `--stall`.
@@ -141,7 +142,7 @@ impl Progress {
 
     fn show(&mut self, text: &str) {
         if self.terminal {
-            let text = output::shortened(text, output::width().saturating_sub(1));
+            let text = output::shortened(text, columns().saturating_sub(1));
             let mut out = io::stderr().lock();
             // A terminal that has gone away is no failure of ours.
             drop(write!(out, "\r{text:<width$}", width = self.width).and_then(|()| out.flush()));

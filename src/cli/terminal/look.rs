@@ -204,7 +204,7 @@ pub fn span(time: Seconds) -> String {
 }
 
 /// How wide standard output is.
-fn columns() -> usize {
+pub fn columns() -> usize {
     if !io::stdout().is_terminal() {
         return PIPED;
     }
