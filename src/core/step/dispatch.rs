@@ -1,21 +1,21 @@
 //! What may start: gates and verifiers of stages under way first, then pending stages in their order.
 //!
-//! Every dispatch passes the same door, `admit`: not while halted, not while its family is paused, and only where
-//! spent + reserved + its own worst case stays within every cap.
+//! Every dispatch passes the same [`door`](super::door).
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use super::door::{admit, flight, paused};
 use super::turn::{Turn, keep};
-use crate::core::budget::{Admission, Budget};
+use crate::core::budget::Budget;
 use crate::core::honesty::FrozenFile;
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::{Brief, Placed};
 use crate::core::policy::Policy;
 use crate::core::state::{
-    Awaits, Candidate, EndStatus, Flight, Gating, Life, NextRun, Pending, Reason, Reservation, Resume, Stage,
-    Verifying, Work, Working,
+    Awaits, Candidate, EndStatus, Gating, Life, NextRun, Pending, Reason, Reservation, Resume, Stage, Verifying, Work,
+    Working,
 };
 
 /// Why a stage that could go on does not, right now.
@@ -124,44 +124,10 @@ pub fn order(stages: &[Stage]) -> Vec<usize> {
     pending
 }
 
-/// The door. Says no by `None`; latches a halt where a cap is reached.
-fn admit(turn: &mut Turn, ask: &Reservation) -> Option<()> {
-    if turn.budget.halted {
-        return None;
-    }
-    match turn.budget.admits(ask) {
-        Admission::Fits => {
-            turn.budget.reserve(ask);
-            Some(())
-        }
-        Admission::Later(_) => None,
-        Admission::Over(over) => {
-            turn.halt(over);
-            None
-        }
-    }
-}
-
-fn paused(turn: &Turn, placed: &Placed) -> bool {
-    turn.budget.paused(&placed.family, turn.now).is_some()
-}
-
 /// What the stage asks for, with those at work who stand on its rung now: it may have climbed in this very step.
 fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Brief, String>> {
     let brief = turn.seen.briefs.get(&stage.id)?;
     Some(brief.clone().and_then(|brief| brief.staffed_for(stage)))
-}
-
-fn flight(turn: &Turn, run: crate::core::ids::RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {
-    Flight {
-        run,
-        identity: placed.map(|placed| placed.identity.clone()),
-        family: placed.map(|placed| placed.family.clone()),
-        model: placed.and_then(|placed| placed.model.clone()),
-        reserved,
-        dispatched_at: turn.now,
-        stopping: None,
-    }
 }
 
 fn put_off(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {

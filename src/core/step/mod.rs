@@ -7,6 +7,7 @@
 
 mod checks;
 mod dispatch;
+mod door;
 mod escalation;
 mod landing;
 mod refusal;
