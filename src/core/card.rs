@@ -316,6 +316,17 @@ pub struct Budget {
     pub worker: Limits,
     /// For each run of a verifier, each seat of a panel by itself.
     pub verifier: Limits,
+    /// For all runs of the stage together, from when it was first queued.
+    pub stage: StageLimits,
+}
+
+/// The limits of all runs of a stage together. Where there is none, the manifest's default applies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StageLimits {
+    /// How many tokens they may use.
+    pub tokens: Option<Tokens>,
+    /// What they may cost, in US dollars.
+    pub cost_usd: Option<MicroUsd>,
 }
 
 /// The limits of one run. Where there is none, the manifest's default applies.

@@ -17,6 +17,7 @@ use super::verdict::BEST;
 
 mod values;
 
+pub use super::budget::{NoProgress, Window};
 pub use super::card::{LandingMode, MAX_GATE_RETRIES};
 pub use super::family::{AuthMode, DecoderKind, FamilyOverride};
 pub use values::{FormError, RepoPath, TimeLimit};
@@ -154,6 +155,12 @@ pub struct Defaults {
     pub worker_cost: Option<MicroUsd>,
     /// Dollars that a verifier may cost. Default: no limit of its own.
     pub verifier_cost: Option<MicroUsd>,
+    /// Tokens that all runs of a stage together may use. Default: no limit of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_tokens: Option<Tokens>,
+    /// Dollars that all runs of a stage together may cost. Default: no limit of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_cost: Option<MicroUsd>,
     /// Megabytes (of 1,000,000 bytes) of output after which a run is stopped. Default 50.
     pub output_limit_mb: u64,
     /// Megabytes (of 1,000,000 bytes) that must stay free on the disk. Default 500.
@@ -174,6 +181,11 @@ pub struct Caps {
     pub ticks: u64,
     /// Stages in a row that may fail before everything halts. Default 3.
     pub consecutive_failures: u32,
+    /// What the caps on spend are about: `none` (until a person says otherwise), `utc-day`, `local-day`, or the last so
+    /// many hours, such as `5h`. Default `none`.
+    pub window: Window,
+    /// How much may be spent without a landing before everything halts. Default: no limit.
+    pub no_progress: NoProgress,
 }
 
 impl Default for Manifest {
@@ -231,6 +243,8 @@ impl Default for Defaults {
             verifier_tokens: Tokens(1_000_000),
             worker_cost: None,
             verifier_cost: None,
+            stage_tokens: None,
+            stage_cost: None,
             output_limit_mb: 50,
             disk_floor_mb: 500,
         }
@@ -245,6 +259,8 @@ impl Default for Caps {
             wall_clock: TimeLimit::minutes(24 * 60),
             ticks: 400,
             consecutive_failures: 3,
+            window: Window::None,
+            no_progress: NoProgress::default(),
         }
     }
 }

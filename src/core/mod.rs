@@ -10,6 +10,7 @@ pub mod disagreement;
 pub mod exit;
 pub mod family;
 pub mod fault;
+pub mod fleet;
 pub mod grade;
 pub mod handoff;
 pub mod honesty;

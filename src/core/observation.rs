@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::budget::FleetDay;
 use super::card::Card;
 use super::exit::{ExitRecord, Usage};
 use super::handoff::Handoff;
@@ -38,6 +40,10 @@ pub struct Observation {
     pub told: BTreeSet<NoticeKey>,
     /// Who commits: the operator's git identity.
     pub committer: Option<Identity>,
+    /// When the present day of this machine's clock began, where the budget's window asks for it.
+    pub local_midnight: Option<DateTime<Utc>>,
+    /// What the fleet's day leaves for this repository, where the fleet has caps.
+    pub fleet: Option<FleetDay>,
 }
 
 /// Launches of one run that were tried and failed. An order that a killed tick did not get to is none of them.

@@ -4,8 +4,9 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::budget::{Budget, Halt, HaltReason};
+use super::budget::{Budget, CapChange, Drain, Halt, HaltReason, SinceLanding};
 use super::ids::StageId;
+use super::quantity::{MicroUsd, Tokens};
 use super::state::{
     Approval, Awaits, Chore, EndStatus, Kept, Landing, Life, NextRun, Over, Overlap, Pending, Reason, Resume, Seat,
     Stage, State, Stopping, Verifying, Work,
@@ -45,6 +46,19 @@ pub enum Command {
         /// What becomes of it.
         then: Rejected,
     },
+    /// Change caps.
+    SetCaps(CapChange),
+    /// Let the window's caps be passed by at most these amounts, until a time.
+    Drain {
+        /// When it ends.
+        until: DateTime<Utc>,
+        /// Tokens beyond what may be spent, or is spent already.
+        tokens: Tokens,
+        /// Money, likewise.
+        cost_usd: MicroUsd,
+    },
+    /// End a drain before its time.
+    StopDrain,
 }
 
 /// What becomes of a change that a person does not let land.
@@ -76,7 +90,7 @@ pub enum Refused {
         way_out: String,
     },
     /// A cap is still reached.
-    #[error("still over its caps, so nothing was lifted: {0}; raise the cap in state/budget.json first")]
+    #[error("still over its caps, so nothing was lifted: {0}")]
     StillOver(String),
     /// There is nothing to lift.
     #[error("the repository is not halted and no family is paused")]
@@ -84,6 +98,18 @@ pub enum Refused {
     /// A dependency is missing or circular.
     #[error("{0}")]
     Dependency(String),
+    /// A drain that would end before it begins.
+    #[error("a drain until {} would be over already; give a time that is still to come", .0.format("%Y-%m-%d %H:%M UTC"))]
+    DrainIsOver(DateTime<Utc>),
+    /// A drain of nothing.
+    #[error("a drain needs an amount: `--tokens 5M`, `--cost 10`, or both")]
+    DrainOfNothing,
+    /// A drain past a cap that there is not.
+    #[error("there is no cap on {0}, so there is nothing to let pass; leave that amount out")]
+    NoCapToPass(&'static str),
+    /// There is no drain.
+    #[error("there is no drain; `autometta budget` shows what binds")]
+    NoDrain,
 }
 
 /// Carries a command out.
@@ -127,7 +153,7 @@ impl Command {
             Self::Refresh(stage) => named(stage).collect(),
             Self::Requeue(id) | Self::Skip(id) | Self::Cancel(id) | Self::Answer(id) | Self::Approve(id) => vec![id],
             Self::Reject { stage, .. } => vec![stage],
-            Self::Halt(_) | Self::Resume => Vec::new(),
+            Self::Halt(_) | Self::Resume | Self::SetCaps(_) | Self::Drain { .. } | Self::StopDrain => Vec::new(),
         }
     }
 }
@@ -153,6 +179,12 @@ impl Desk {
             Command::Answer(id) => self.answer(&id),
             Command::Approve(id) => self.approve(&id),
             Command::Reject { stage, why, then } => self.reject(&stage, &why, then),
+            Command::SetCaps(change) => {
+                self.set_caps(&change);
+                Ok(())
+            }
+            Command::Drain { until, tokens, cost_usd } => self.drain(until, tokens, cost_usd),
+            Command::StopDrain => self.stop_drain(),
         }
     }
 
@@ -297,6 +329,9 @@ impl Desk {
         if lifted.contains(&HaltReason::FailureCap.as_str()) {
             self.budget.consecutive_failures = 0;
         }
+        if lifted.contains(&HaltReason::NoProgress.as_str()) {
+            self.budget.since_landing = SinceLanding::default();
+        }
         let over: Vec<Halt> =
             self.budget.reached_caps().into_iter().filter(|halt| halt.reason.is_spend_cap()).collect();
         let latched = |reason: HaltReason| over.iter().any(|halt| halt.reason == reason);
@@ -317,8 +352,78 @@ impl Desk {
         self.budget.halt_reason = None;
         self.budget.halt_reasons.clear();
         self.budget.halted_at = None;
+        self.budget.turned_away = None;
         self.budget.pauses.clear();
         self.note(None, "resumed", None, None, detail);
+        Ok(())
+    }
+
+    /// Changes caps. What they turned away before and no longer do is let go; a cap that is reached by now halts at the
+    /// next dispatch, and that is said.
+    fn set_caps(&mut self, change: &CapChange) {
+        let before = self.budget.reached_caps();
+        let said = self.budget.set_caps(change, self.now);
+        if said.is_empty() {
+            return;
+        }
+        let known = |halt: &Halt| {
+            let same = |other: &Halt| other.reason == halt.reason;
+            before.iter().any(same) || self.budget.halt_reasons.iter().any(same)
+        };
+        let reached: Vec<String> = self
+            .budget
+            .reached_caps()
+            .iter()
+            .filter(|halt| !known(halt))
+            .map(|halt| format!("; {} is reached by that, and the next dispatch halts", halt.reason.as_str()))
+            .collect();
+        self.note(None, "caps-set", None, None, format!("{}{}", said.join(", "), reached.concat()));
+        self.lift_spend_halts();
+    }
+
+    fn lift_spend_halts(&mut self) {
+        let lifted: Vec<&str> = self.budget.lift_spend_halts().iter().map(|reason| reason.as_str()).collect();
+        if !lifted.is_empty() {
+            self.note(None, "resumed", None, None, format!("lifted {}", lifted.join(", ")));
+        }
+    }
+
+    fn drain(&mut self, until: DateTime<Utc>, tokens: Tokens, cost_usd: MicroUsd) -> Result<(), Refused> {
+        if until <= self.now {
+            return Err(Refused::DrainIsOver(until));
+        }
+        if tokens.0 == 0 && cost_usd.0 == 0 {
+            return Err(Refused::DrainOfNothing);
+        }
+        if tokens.0 > 0 && self.budget.token_cap_total.is_none() {
+            return Err(Refused::NoCapToPass("tokens"));
+        }
+        if cost_usd.0 > 0 && self.budget.cost_cap_usd.is_none() {
+            return Err(Refused::NoCapToPass("cost"));
+        }
+        let mut more = Vec::new();
+        // What is over the cap already is not what was allowed now.
+        let mut drain = Drain { since: self.now, until, tokens, cost_usd };
+        if tokens.0 > 0 {
+            drain.tokens += self.budget.tokens_spent - self.budget.token_cap_total.unwrap_or_default();
+            more.push(format!("{tokens} tokens"));
+        }
+        if cost_usd.0 > 0 {
+            drain.cost_usd += self.budget.cost_spent_usd - self.budget.cost_cap_usd.unwrap_or_default();
+            more.push(cost_usd.to_string());
+        }
+        self.budget.drain = Some(drain);
+        let until = until.format("%Y-%m-%d %H:%M UTC");
+        let detail = format!("at most {} beyond the caps, until {until}", more.join(" and "));
+        self.note(None, "drain-begun", None, None, detail);
+        self.lift_spend_halts();
+        Ok(())
+    }
+
+    fn stop_drain(&mut self) -> Result<(), Refused> {
+        self.budget.drain.take().ok_or(Refused::NoDrain)?;
+        let detail = "an operator said so; the caps bind as they stand".to_owned();
+        self.note(None, "drain-ended", None, None, detail);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::card::LandingMode;
 use super::manifest::RepoPath;
 use super::notice::NoticeKind;
+use super::quantity::{MicroUsd, Tokens};
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +35,10 @@ pub struct Policy {
     pub finished_kept: usize,
     /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
     pub deferrals: u32,
+    /// Tokens of all runs of a stage, where its card does not say; none where there is no limit.
+    pub stage_tokens: Option<Tokens>,
+    /// Money of all runs of a stage, likewise.
+    pub stage_cost: Option<MicroUsd>,
 }
 
 impl Default for Policy {
@@ -50,6 +55,8 @@ impl Default for Policy {
             protected: Vec::new(),
             finished_kept: 100,
             deferrals: 12,
+            stage_tokens: None,
+            stage_cost: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod atomic;
 pub mod cli_versions;
 pub mod document;
+pub mod fleet;
 pub mod home;
 pub mod identity;
 pub mod layout;

@@ -24,7 +24,7 @@ use super::heartbeat;
 use super::observe::{Observer, Purpose};
 use super::perform::perform;
 use super::site::Site;
-use super::{carry, clock, snapshot, tell};
+use super::{carry, clock, fleet, snapshot, tell};
 
 /// How often one fire goes round for stages that landed in it, and how often it looks again for ticks that found the
 /// lock held.
@@ -79,8 +79,10 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     let mut moved = false;
     for _ in 0..ROUNDS {
         let now = clock::now();
+        let part = fleet::join(site, &loaded, now);
         let observer = Observer { site, repo: &repo, objects: &repo, purpose: Purpose::Act, landings: &landings, now };
         seen = observer.observe(&loaded)?;
+        seen.fleet = part.as_ref().map(|part| part.day.clone());
         let Step { mut state, mut budget, effects, notes } =
             step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
         let changed = state != loaded.state || budget != loaded.budget;
@@ -91,8 +93,14 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
             let archived = archive::take(&mut state, site.policy.finished_kept);
             let next = Loaded { state, budget };
             make_room(site, &loaded.state, &next.state)?;
+            if let Some(part) = &part {
+                part.before_commit(&next.budget)?;
+            }
             store.commit_archiving(Some(&loaded), &next, &archived, &notes, now)?;
             loaded = next;
+        }
+        if let Some(part) = part {
+            part.after_commit(&loaded.budget);
         }
         for note in &notes {
             log(site, note);

@@ -186,7 +186,9 @@ fn fresh_budget(manifest: &Manifest, now: chrono::DateTime<chrono::Utc>) -> Budg
         wall_clock_cap_seconds: Some(caps.wall_clock.seconds()),
         clock_tick_cap: Some(caps.ticks),
         consecutive_failure_cap: Some(u64::from(caps.consecutive_failures)),
+        window: caps.window,
         window_started_at: Some(now),
+        no_progress: caps.no_progress,
         ..Budget::default()
     }
 }

@@ -1,13 +1,16 @@
 //! The tick: the only place where observing, deciding, committing and performing meet.
 
 pub mod brief;
+pub mod budget;
 mod carry;
 pub mod clock;
 pub mod counts;
+mod day;
 pub mod doctor;
 mod error;
 mod evidence;
 mod fire;
+mod fleet;
 pub mod grade;
 pub mod heartbeat;
 pub mod init;

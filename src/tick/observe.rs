@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::meter::meter_for;
 use super::perform::LAUNCH_LOG;
+use crate::core::budget::Window;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
@@ -29,6 +30,7 @@ use crate::git::{CommitText, GitError, Objects, Repo, Signature};
 use crate::runs;
 
 use super::brief::{self, Pin};
+use super::day;
 use super::error::TickError;
 use super::evidence;
 use super::landing;
@@ -68,6 +70,9 @@ impl Observer<'_> {
     pub fn observe(&self, loaded: &Loaded) -> Result<Observation, TickError> {
         let state = &loaded.state;
         let mut seen = Observation::default();
+        if loaded.budget.window == Window::LocalDay {
+            seen.local_midnight = day::local_midnight(self.now);
+        }
         for stage in &state.stages {
             self.chores(stage, &mut seen)?;
             self.stage(stage, &mut seen)?;

@@ -10,7 +10,7 @@ use crate::core::step::{Effect, Note, step};
 use crate::files::store;
 
 use super::brief::{self, Pin};
-use super::clock;
+use super::{clock, fleet};
 use super::error::TickError;
 use super::fire::belongs_here;
 use super::observe::{Observer, Purpose};
@@ -50,7 +50,8 @@ pub fn plan(site: &Site) -> Result<Plan, TickError> {
     let now = clock::now();
     let landings = BTreeMap::new();
     let observer = Observer { site, repo: &repo, objects: &objects, purpose: Purpose::Plan, landings: &landings, now };
-    let seen = observer.observe(&loaded)?;
+    let mut seen = observer.observe(&loaded)?;
+    seen.fleet = fleet::look(site, &loaded, now);
     let step = step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
     let mut launches = Vec::new();
     let mut effects = Vec::new();

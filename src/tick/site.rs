@@ -87,6 +87,8 @@ impl Site {
                 NoticeKind::ALL.into()
             },
             finished_kept: manifest.retention.finished_stages as usize,
+            stage_tokens: manifest.defaults.stage_tokens,
+            stage_cost: manifest.defaults.stage_cost,
             ..Policy::default()
         };
         Ok(Self {

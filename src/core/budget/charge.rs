@@ -1,6 +1,8 @@
 //! Setting a run's worst case aside, and turning it into spend exactly once.
 
-use super::Budget;
+use chrono::{DateTime, Utc};
+
+use super::{Budget, Spend};
 use crate::core::exit::{Usage, UsageSource};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::core::state::Reservation;
@@ -25,7 +27,7 @@ impl Budget {
     }
 
     /// Turns a run's reservation into spend. Unknown usage is charged at the reservation, never at zero.
-    pub fn settle(&mut self, reserved: &Reservation, usage: &Usage, elapsed: Seconds) -> Charge {
+    pub fn settle(&mut self, reserved: &Reservation, usage: &Usage, elapsed: Seconds, now: DateTime<Utc>) -> Charge {
         let unknown = usage.source == UsageSource::Unknown;
         let charge = Charge {
             tokens: if unknown { reserved.tokens } else { usage.total_tokens },
@@ -39,11 +41,7 @@ impl Budget {
         self.tokens_reserved = self.tokens_reserved - reserved.tokens;
         self.cost_reserved_usd = self.cost_reserved_usd - reserved.cost_usd;
         self.wall_clock_reserved_seconds = self.wall_clock_reserved_seconds - reserved.seconds;
-        self.tokens_spent += charge.tokens;
-        self.lifetime_tokens_spent += charge.tokens;
-        self.cost_spent_usd += charge.cost_usd;
-        self.lifetime_cost_usd += charge.cost_usd;
-        self.wall_clock_elapsed_seconds += elapsed;
+        self.book(Spend { tokens: charge.tokens, cost_usd: charge.cost_usd, seconds: elapsed, ticks: 0 }, now);
         charge
     }
 }

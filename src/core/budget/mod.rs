@@ -8,16 +8,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod admission;
+mod caps;
 mod charge;
+mod drain;
+mod fleet;
 mod halt;
 mod pause;
+mod progress;
+mod sheet;
+mod spend;
+mod window;
 
 pub use admission::Admission;
+pub use caps::CapChange;
 pub use charge::Charge;
+pub use drain::Drain;
+pub use fleet::FleetDay;
 pub use halt::{Halt, HaltReason};
 pub use pause::Pause;
+pub use progress::{NoProgress, SinceLanding};
+pub use sheet::{CapLine, NextAsk, Sheet, Unit};
+pub use spend::{Bucket, Spend};
+pub use window::{MOST_BREACHES, Window};
 
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::state::Reservation;
 
 /// `budget.json`. A cap that is absent or null does not bind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,10 +82,29 @@ pub struct Budget {
     pub halted_at: Option<DateTime<Utc>>,
     /// Families that wait for their provider.
     pub pauses: Vec<Pause>,
+    /// What the next run would have taken that a cap on spend turned away; its halt ends by itself once that fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turned_away: Option<Reservation>,
+    /// What the window is: `none` (nothing is reset by the clock), `utc-day`, `local-day`, or so many hours back, such
+    /// as `5h`.
+    #[serde(skip_serializing_if = "Window::is_none")]
+    pub window: Window,
     /// When the window began.
     pub window_started_at: Option<DateTime<Utc>>,
-    /// Caps that were reached in earlier windows.
+    /// Caps that were reached in earlier windows, oldest first; the newest hundred.
     pub breaches: Vec<Breach>,
+    /// What was spent when, by quarters of an hour, oldest first; as far back as a window or a day needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spend: Vec<Bucket>,
+    /// A permission to pass the window's caps by a bounded amount, until a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// How much may be spent without a landing.
+    #[serde(skip_serializing_if = "NoProgress::is_empty")]
+    pub no_progress: NoProgress,
+    /// What was spent since something landed.
+    #[serde(skip_serializing_if = "SinceLanding::is_nothing")]
+    pub since_landing: SinceLanding,
 }
 
 /// The version of `budget.json`: always 2.
@@ -114,7 +148,8 @@ pub struct Breach {
 mod tests {
     use super::*;
     use crate::core::exit::{Usage, UsageSource};
-    use crate::core::state::Reservation;
+
+    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     fn ask(tokens: u64) -> Reservation {
         Reservation { tokens: Tokens(tokens), ..Reservation::default() }
@@ -129,7 +164,7 @@ mod tests {
         assert!(matches!(budget.admits(&ask(41)), Admission::Later(_)));
         assert_eq!(budget.admits(&ask(40)), Admission::Fits);
         let usage = Usage { input_tokens: Tokens(70), source: UsageSource::Result, ..Usage::default() }.totalled();
-        let charge = budget.settle(&ask(60), &usage, Seconds(9));
+        let charge = budget.settle(&ask(60), &usage, Seconds(9), NOW);
         assert_eq!((charge.tokens, budget.tokens_reserved, budget.tokens_spent), (Tokens(70), Tokens(0), Tokens(70)));
         assert!(matches!(budget.admits(&ask(31)), Admission::Over(_)));
     }
@@ -138,7 +173,7 @@ mod tests {
     fn unknown_usage_is_charged_at_its_reservation() {
         let mut budget = Budget::default();
         budget.reserve(&ask(60));
-        let charge = budget.settle(&ask(60), &Usage::default(), Seconds(1));
+        let charge = budget.settle(&ask(60), &Usage::default(), Seconds(1), NOW);
         assert_eq!(charge, Charge { tokens: Tokens(60), cost_usd: MicroUsd(0), unknown: true });
         assert_eq!(budget.lifetime_tokens_spent, Tokens(60));
     }

@@ -60,5 +60,15 @@ pub(super) const WORKER_COST: &str = "Worker cost";
 pub(super) const VERIFIER_CLOCK: &str = "Verifier wall-clock";
 pub(super) const VERIFIER_TOKENS: &str = "Verifier tokens";
 pub(super) const VERIFIER_COST: &str = "Verifier cost";
-pub(super) const BUDGET_KEYS: [&str; 6] =
-    [WORKER_CLOCK, WORKER_TOKENS, WORKER_COST, VERIFIER_CLOCK, VERIFIER_TOKENS, VERIFIER_COST];
+pub(super) const STAGE_TOKENS: &str = "Stage tokens";
+pub(super) const STAGE_COST: &str = "Stage cost";
+pub(super) const BUDGET_KEYS: [&str; 8] = [
+    WORKER_CLOCK,
+    WORKER_TOKENS,
+    WORKER_COST,
+    VERIFIER_CLOCK,
+    VERIFIER_TOKENS,
+    VERIFIER_COST,
+    STAGE_TOKENS,
+    STAGE_COST,
+];

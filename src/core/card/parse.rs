@@ -11,7 +11,7 @@ use super::markdown::{self, Code, Document, Element, Item, Marker, Section};
 use super::name;
 use super::path::RelativePath;
 use super::value::{self, Reasons};
-use super::{Budget, Card, Deliverable, Limits, MAX_BYTES, Parsed};
+use super::{Budget, Card, Deliverable, Limits, MAX_BYTES, Parsed, StageLimits};
 
 /// The languages a fenced block may name and still be shell text.
 const SHELL: [&str; 4] = ["", "sh", "shell", "bash"];
@@ -462,6 +462,10 @@ impl<'d, 't> Reader<'d, 't> {
                 wall_clock_seconds: self.value(&fields, name::VERIFIER_CLOCK, value::duration),
                 tokens: self.value(&fields, name::VERIFIER_TOKENS, value::tokens),
                 cost_usd: self.value(&fields, name::VERIFIER_COST, value::dollars),
+            },
+            stage: StageLimits {
+                tokens: self.value(&fields, name::STAGE_TOKENS, value::tokens),
+                cost_usd: self.value(&fields, name::STAGE_COST, value::dollars),
             },
         }
     }

@@ -66,6 +66,8 @@ cargo fmt --check
 - **Worker wall-clock:** 60 minutes
 - **Verifier wall-clock:** 30 minutes
 - **Worker tokens:** 3,000,000
+- **Stage tokens:** 9,000,000
+- **Stage cost:** $12.50
 - **Worker cost:** $5.00
 
 ## Script
@@ -142,7 +144,8 @@ fn the_contracts_card_is_read_whole() {
         cost_usd: Some(MicroUsd(5_000_000)),
     };
     let verifier = Limits { wall_clock_seconds: Some(Seconds(1800)), ..Limits::default() };
-    assert_eq!(card.budget, Budget { worker, verifier });
+    let stage = StageLimits { tokens: Some(Tokens(9_000_000)), cost_usd: Some(MicroUsd(12_500_000)) };
+    assert_eq!(card.budget, Budget { worker, verifier, stage });
     assert_eq!(card.script.as_deref(), Some("./greet.sh\n"));
     assert!(!card.may_change_nothing());
 }

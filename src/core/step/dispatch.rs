@@ -6,7 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::door::{admit, flight, paused};
+use super::door::{StageCap, admit, fleet_refuses, flight, paused, stage_admits};
 use super::turn::{Turn, keep};
 use crate::core::budget::Budget;
 use crate::core::honesty::FrozenFile;
@@ -195,7 +195,15 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         total.seconds += caps.seconds;
         asked.push((index, placed.clone(), *caps));
     }
-    if asked.is_empty() || admit(turn, &total).is_none() {
+    if asked.is_empty() {
+        return;
+    }
+    match stage_admits(turn, stage, &brief.card, &total) {
+        StageCap::Fits => {}
+        StageCap::Later => return,
+        StageCap::Over(reason) => return end_over_stage_cap(turn, stage, verifying, reason),
+    }
+    if fleet_refuses(turn, &total).is_some() || admit(turn, &total).is_none() {
         return;
     }
     let mut seats = verifying.seats.clone();
@@ -244,6 +252,14 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         Some(Ok(contract)) => contract,
         Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("contract-missing", why)),
     };
+    if let StageCap::Over(reason) = stage_admits(turn, stage, &brief.card, &brief.worker_caps) {
+        return turn.end(stage, EndStatus::Stalled, reason, None, None);
+    }
+    if !turn.budget.halted
+        && let Some(reason) = fleet_refuses(turn, &brief.worker_caps)
+    {
+        return step_over(turn, stage, pending, reason);
+    }
     if admit(turn, &brief.worker_caps).is_none() {
         return;
     }
@@ -292,6 +308,17 @@ fn same_family_reason(verifier: &Placed) -> Reason {
         verifier.family
     );
     Reason::new("same-family", detail)
+}
+
+/// Ends a stage whose verifiers would pass its own cap, once none of its seats is in flight; the candidate is kept.
+fn end_over_stage_cap(turn: &mut Turn, stage: &mut Stage, verifying: Verifying, reason: Reason) {
+    if turn.budget.halted || verifying.seats.iter().any(|seat| seat.flight.is_some()) {
+        return;
+    }
+    let run = verifying.candidate.run.clone();
+    stage.keep_work(&verifying.candidate);
+    let kept = keep(&verifying.work, verifying.candidate, Awaits::Nothing);
+    turn.end(stage, EndStatus::Stalled, reason, Some(kept), Some(&run));
 }
 
 /// Hands a panel that cannot be asked to a person, once none of its seats is in flight.

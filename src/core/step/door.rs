@@ -3,26 +3,86 @@
 
 use super::turn::Turn;
 use crate::core::budget::Admission;
+use crate::core::card::Card;
 use crate::core::ids::RunId;
 use crate::core::observation::Placed;
-use crate::core::state::{Flight, Reservation};
+use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::state::{Flight, Reason, Reservation, Stage};
 
 /// Says no by `None`; latches a halt where a cap is reached.
 pub(super) fn admit(turn: &mut Turn, ask: &Reservation) -> Option<()> {
     if turn.budget.halted {
         return None;
     }
-    match turn.budget.admits(ask) {
+    let mut says = turn.budget.admits(ask);
+    if says != Admission::Fits && turn.roll_window(ask) {
+        says = turn.budget.admits(ask);
+    }
+    match says {
         Admission::Fits => {
             turn.budget.reserve(ask);
             Some(())
         }
         Admission::Later(_) => None,
         Admission::Over(over) => {
+            turn.budget.turned_away = over.iter().any(|halt| halt.reason.is_spend_cap()).then_some(*ask);
             turn.halt(over);
             None
         }
     }
+}
+
+/// Why the fleet's day has no room for a run, where it has none; it is no halt, for it ends by itself.
+pub(super) fn fleet_refuses(turn: &Turn, ask: &Reservation) -> Option<Reason> {
+    let why = turn.seen.fleet.as_ref()?.refuses(&turn.budget, ask)?;
+    Some(Reason::new("fleet-day", why))
+}
+
+/// What becomes of a stage whose own caps the next of its runs would pass.
+pub(super) enum StageCap {
+    /// It fits.
+    Fits,
+    /// It does not fit beside the stage's runs in flight; it may once they have settled.
+    Later,
+    /// It does not fit.
+    Over(Reason),
+}
+
+/// Asks whether one more dispatch fits the stage's own caps: what its runs were charged since it was first queued, what
+/// is set aside for those in flight, and this.
+pub(super) fn stage_admits(turn: &Turn, stage: &Stage, card: &Card, ask: &Reservation) -> StageCap {
+    let flights = stage.life.flights();
+    let reserved_tokens: Tokens = flights.iter().map(|flight| flight.reserved.tokens).sum();
+    let reserved_cost: MicroUsd = flights.iter().map(|flight| flight.reserved.cost_usd).sum();
+    let over = |code, name: &str, spent: String, ask: String, cap: String| {
+        let detail = format!(
+            "the stage has spent {spent}, its next run may take {ask}, and its cap is {cap}; raise `{name}` under \
+             `## Budget` in {}, then `autometta requeue {}`",
+            stage.card, stage.id
+        );
+        StageCap::Over(Reason::new(code, detail))
+    };
+    if let Some(cap) = card.budget.stage.tokens.or(turn.policy.stage_tokens)
+        && ask.tokens.0 > 0
+        && stage.tokens + reserved_tokens + ask.tokens > cap
+    {
+        if reserved_tokens.0 > 0 && stage.tokens + ask.tokens <= cap {
+            return StageCap::Later;
+        }
+        let (spent, ask, cap) = (format!("{} tokens", stage.tokens), ask.tokens.to_string(), cap.to_string());
+        return over("stage-token-cap", "Stage tokens", spent, ask, cap);
+    }
+    if let Some(cap) = card.budget.stage.cost_usd.or(turn.policy.stage_cost)
+        && ask.cost_usd.0 > 0
+        && stage.cost_usd + reserved_cost + ask.cost_usd > cap
+    {
+        if reserved_cost.0 > 0 && stage.cost_usd + ask.cost_usd <= cap {
+            return StageCap::Later;
+        }
+        let (spent, ask, cap) = (stage.cost_usd.to_string(), ask.cost_usd.to_string(), cap.to_string());
+        return over("stage-cost-cap", "Stage cost", spent, ask, cap);
+    }
+    StageCap::Fits
 }
 
 /// Whether the family of somebody who is to run waits for its provider.

@@ -24,7 +24,7 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
             };
             let detail = format!("{commit} on {}", stage.base_branch);
             turn.moves(stage, Life::Over(over), Some(&landing.candidate.run), "landed", detail);
-            turn.budget.consecutive_failures = 0;
+            turn.budget.landed();
             stage.add_chore(Chore::DropRunBranch);
         }
         LandingSighting::Rebased { tip, candidate } => rebased(turn, stage, landing, tip, candidate),

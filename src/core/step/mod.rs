@@ -108,6 +108,8 @@ pub fn step(state: &State, budget: &Budget, seen: &Observation, policy: &Policy,
     let mut turn = turn::Turn::new(budget.clone(), seen, policy, now);
     let mut next = state.clone();
     turn.end_pauses();
+    turn.end_drain();
+    turn.roll_for_turned_away();
     turn.drop_told(&mut next.notices);
     for stage in &mut next.stages {
         turn.drop_done_chores(stage);

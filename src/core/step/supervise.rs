@@ -136,7 +136,7 @@ fn close_parked(turn: &mut Turn, stage: &mut Stage) {
                 kept: None,
             };
             turn.moves(stage, Life::Over(over), None, "merged-by-hand", detail);
-            turn.budget.consecutive_failures = 0;
+            turn.budget.landed();
             stage.add_chore(Chore::DropRunBranch);
         }
     }

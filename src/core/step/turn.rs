@@ -12,8 +12,8 @@ use crate::core::observation::{Captured, Observation};
 use crate::core::policy::Policy;
 use crate::core::quantity::Seconds;
 use crate::core::state::{
-    Candidate, Chore, EndStatus, Flight, Kept, Life, NextRun, Over, PastRun, Pending, Reason, Resume, RunOutcome,
-    Stage, State, Work,
+    Candidate, Chore, EndStatus, Flight, Kept, Life, NextRun, Over, PastRun, Pending, Reason, Reservation, Resume,
+    RunOutcome, Stage, State, Work,
 };
 
 /// One step under way.
@@ -48,7 +48,7 @@ impl<'a> Turn<'a> {
     /// what must stop, what must be kept or cleared, what lands, what starts.
     pub(super) fn finish(mut self, before: &State, before_budget: &Budget, mut state: State) -> Step {
         if !self.notes.is_empty() {
-            self.budget.clock_ticks_used += 1;
+            self.budget.count_tick(self.now);
         }
         // Without a note nothing has happened that could have been the last thing.
         if !self.notes.is_empty() && notice::goes_on(before, before_budget) && !notice::goes_on(&state, &self.budget) {
@@ -167,6 +167,50 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// A drain that is over is forgotten.
+    pub(super) fn end_drain(&mut self) {
+        let Some(why) = self.budget.drain_is_over(self.now) else { return };
+        self.budget.drain = None;
+        self.note_all("drain-ended", format!("{why}; the caps bind as they stand"));
+    }
+
+    /// Lets the window move on where a cap on spend is in the way of what this run would take, and lifts the halts that
+    /// no longer hold. True where it has moved.
+    pub(super) fn roll_window(&mut self, ask: &Reservation) -> bool {
+        if !self.budget.roll(ask, self.seen.local_midnight, self.now) {
+            return false;
+        }
+        let of_now = self.budget.breaches.iter().filter(|breach| breach.at == self.now);
+        let reasons: Vec<&str> = of_now.map(|breach| breach.reason.as_str()).collect();
+        let detail = format!(
+            "{} was in the way; the window ({}) begins {} now, with {} tokens and {} spent",
+            reasons.join(", "),
+            self.budget.window,
+            self.budget.window_started_at.unwrap_or(self.now).format("%Y-%m-%d %H:%M UTC"),
+            self.budget.tokens_spent,
+            self.budget.cost_spent_usd
+        );
+        self.note_all("window-rolled", detail);
+        let lifted: Vec<&str> = self.budget.lift_spend_halts().iter().map(|reason| reason.as_str()).collect();
+        if !lifted.is_empty() {
+            self.note_all("resumed", format!("lifted {}: a new window has begun", lifted.join(", ")));
+        }
+        true
+    }
+
+    /// Lets the window move on for what a cap on spend has turned away.
+    pub(super) fn roll_for_turned_away(&mut self) {
+        if self.budget.halted && self.budget.halt_reasons.iter().any(|halt| halt.reason.is_spend_cap()) {
+            let ask = self.budget.turned_away.unwrap_or_default();
+            self.roll_window(&ask);
+        }
+    }
+
+    /// Notes something about the whole repository.
+    fn note_all(&mut self, event: &str, detail: String) {
+        self.notes.push(Note { stage: None, run: None, event: event.to_owned(), from: None, to: None, detail });
+    }
+
     pub(super) fn drop_done_chores(&mut self, stage: &mut Stage) {
         if let Some(done) = self.seen.done.get(&stage.id) {
             stage.chores.retain(|chore| !done.contains(chore));
@@ -184,7 +228,7 @@ impl<'a> Turn<'a> {
         usage: &Usage,
         elapsed: Seconds,
     ) {
-        let charge = self.budget.settle(&flight.reserved, usage, elapsed);
+        let charge = self.budget.settle(&flight.reserved, usage, elapsed, self.now);
         stage.tokens += charge.tokens;
         stage.cost_usd += charge.cost_usd;
         stage.history.push(PastRun {

@@ -283,7 +283,7 @@ fn settle(
             (record.usage, record.elapsed(), verdict_of(&ended))
         }
     };
-    let charge = budget.settle(&ask.seat.verifier_caps, &usage, seconds);
+    let charge = budget.settle(&ask.seat.verifier_caps, &usage, seconds, clock::now());
     let at_fault = dockets[ask.docket].at_fault.as_deref();
     let opinion = match verdict {
         Err(why) => blank(dockets, ask, Opinion::NoVerdict, why),

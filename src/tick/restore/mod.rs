@@ -342,7 +342,7 @@ fn since_copy(
     };
     let copied = &copy.budget;
     let mut after = budget.unwrap_or_else(|| copied.clone());
-    replay::raise_spend(&mut after, since.last());
+    replay::raise_spend(&mut after, since.last(), now);
     replay::reserve_for(&mut after, &state);
     proposal.spend = Spend {
         copy_tokens: copied.tokens_spent,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Spend};
 use crate::core::ids::{CommitId, RunId, StageId};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::core::state::{EndStatus, Life, Over, PastRun, Reason, RunOutcome, Stage, State};
@@ -142,14 +142,14 @@ fn used_up(run: RunId, at: DateTime<Utc>) -> PastRun {
 }
 
 /// Spend never goes down: the ledger's last figures win over an older copy's.
-pub(super) fn raise_spend(budget: &mut Budget, last: Option<&Line>) {
+pub(super) fn raise_spend(budget: &mut Budget, last: Option<&Line>, now: DateTime<Utc>) {
     let Some(last) = last else { return };
-    let more = last.tokens_spent - budget.tokens_spent;
-    budget.tokens_spent += more;
-    budget.lifetime_tokens_spent += more;
-    let more = last.cost_spent_usd - budget.cost_spent_usd;
-    budget.cost_spent_usd += more;
-    budget.lifetime_cost_usd += more;
+    let more = Spend {
+        tokens: last.tokens_spent - budget.tokens_spent,
+        cost_usd: last.cost_spent_usd - budget.cost_spent_usd,
+        ..Spend::default()
+    };
+    budget.book(more, now);
 }
 
 /// Sets aside exactly what the runs in flight were promised.

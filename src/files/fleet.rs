@@ -1,0 +1,101 @@
+//! `config.yaml` and `fleet/` in home: the caps of all repositories together, and each one's share of the day, under
+//! one lock.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::atomic::{self, Durability};
+use super::document;
+use super::home::{Home, HomeError};
+use super::lock::{Lock, LockError};
+use crate::core::fault::Faults;
+use crate::core::fleet::{FleetCaps, HomeConfig, Share};
+
+/// The fleet's shares, while their lock is held.
+#[derive(Debug)]
+pub struct Fleet {
+    shares: Shares,
+    _lock: Lock,
+}
+
+/// Where the shares are.
+#[derive(Debug, Clone)]
+pub struct Shares {
+    dir: PathBuf,
+    own: String,
+}
+
+/// The caps that `config.yaml` sets; none where it sets none.
+pub fn caps(home: &Home) -> Result<Option<FleetCaps>, HomeError> {
+    let path = home.path().join("config.yaml");
+    let Some(bytes) = document::read(&path)? else { return Ok(None) };
+    let config: HomeConfig = document::from_yaml(bytes).map_err(|faults| HomeError::Faults { path, faults })?;
+    Ok(Some(config.fleet).filter(FleetCaps::is_set))
+}
+
+/// The lock's file.
+pub fn lock_path(home: &Home) -> PathBuf {
+    home.path().join("fleet.lock")
+}
+
+impl Shares {
+    /// The shares as the repository of this id sees them.
+    pub fn new(home: &Home, repo_id: &str) -> Self {
+        Self { dir: home.path().join("fleet"), own: format!("{repo_id}.json") }
+    }
+
+    /// Takes the lock, waiting for it at most so long; none where it is held by then.
+    pub fn lock(self, home: &Home, limit: Duration) -> Result<Option<Fleet>, LockError> {
+        Ok(Lock::exclusive_within(&lock_path(home), limit)?.map(|lock| Fleet { shares: self, _lock: lock }))
+    }
+
+    /// The shares of all other repositories.
+    ///
+    /// # Errors
+    /// One of them cannot be read: what the fleet has spent is not known then.
+    pub fn others(&self) -> Result<Vec<Share>, HomeError> {
+        let io = |source| HomeError::Io { path: self.dir.clone(), source };
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(io(source)),
+        };
+        let mut shares = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(io)?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.ends_with(".json") && **name != self.own) else {
+                continue;
+            };
+            let path = self.dir.join(name);
+            // One that is gone by now was taken away by a person.
+            let Some(bytes) = document::read(&path)? else { continue };
+            shares.push(document::from_json(bytes).map_err(|faults| HomeError::Faults { path, faults })?);
+        }
+        Ok(shares)
+    }
+
+    /// This repository's own share; none where there is none that can be used: it is made anew from the budget.
+    pub fn own(&self) -> Option<Share> {
+        let bytes = document::read(&self.dir.join(&self.own)).ok()??;
+        document::from_json(bytes).ok()
+    }
+}
+
+impl Fleet {
+    /// Where they are.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// Writes this repository's own share.
+    pub fn write(&self, share: &Share) -> Result<(), HomeError> {
+        let path = self.shares.dir.join(&self.shares.own);
+        let text = document::to_json_pretty(share).map_err(|error| HomeError::Faults {
+            path: path.clone(),
+            faults: Faults::one(None, "", error.to_string()),
+        })?;
+        atomic::make_dirs(&self.shares.dir, Durability::Durable)?;
+        Ok(atomic::write(&path, text.as_bytes(), Durability::Durable)?)
+    }
+}

@@ -1,0 +1,95 @@
+//! `budget`: every cap with its figures, and what the next dispatch would take. Only looks.
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+
+use crate::core::budget::{Budget, Sheet, Window};
+use crate::core::state::{Gating, Life, Reservation, Seat, Stage, Verifying};
+use crate::core::step::{hold, order};
+use crate::files::store::{self, Loaded};
+
+use super::brief::{self, Pin};
+use super::error::TickError;
+use super::fire::belongs_here;
+use super::{clock, day, fleet};
+use super::site::Site;
+
+/// The budget as it stands.
+pub fn sheet(site: &Site) -> Result<Sheet, TickError> {
+    let loaded = store::peek(&site.layout)?;
+    belongs_here(site, &loaded)?;
+    let now = clock::now();
+    let budget = &loaded.budget;
+    let mut sheet = budget.sheet(rolls_at(budget, now), now);
+    match fleet::lines(site, budget, now) {
+        Ok(lines) => sheet.caps.extend(lines),
+        Err(error) => sheet.held = Some(error.to_string()),
+    }
+    if let Some((what, ask)) = next_ask(site, &loaded, now) {
+        let refuses = fleet::look(site, &loaded, now).and_then(|day| day.refuses(budget, &ask));
+        sheet.held = refuses.or(sheet.held);
+        let midnight = day::local_midnight(now);
+        sheet.next = Some(budget.asked(what, ask, midnight, now));
+    }
+    Ok(sheet)
+}
+
+/// From when on the window may begin anew.
+fn rolls_at(budget: &Budget, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let began = budget.window_started_at?;
+    match budget.window {
+        Window::None => None,
+        Window::UtcDay => Some(now.date_naive().and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1)),
+        Window::LocalDay => day::next_local_midnight(now),
+        Window::Rolling(hours) => {
+            let first = budget.spend.iter().map(|bucket| bucket.from).find(|from| *from >= began);
+            first.unwrap_or(began).checked_add_signed(TimeDelta::hours(i64::from(hours)) + TimeDelta::minutes(15))
+        }
+    }
+}
+
+/// What the next dispatch would set aside: stages under way first, then the first in the queue that nothing else holds.
+fn next_ask(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<(String, Reservation)> {
+    let stages = &loaded.state.stages;
+    let under_way = stages.iter().find_map(|stage| match &stage.life {
+        Life::Gating(Gating { flight: None, .. }) => {
+            let brief = of(site, stage)?;
+            Some((format!("the gates of {}", stage.id), brief.gate_caps.unwrap_or_default()))
+        }
+        Life::Verifying(verifying) => seats(site, stage, verifying),
+        _ => None,
+    });
+    // A halt is what is asked about here, so it holds nothing back.
+    let free = Budget { halted: false, ..loaded.budget.clone() };
+    under_way.or_else(|| {
+        order(stages).into_iter().map(|index| &stages[index]).find_map(|stage| {
+            if hold(stages, stage, &free, &site.policy, now).is_some() {
+                return None;
+            }
+            let brief = of(site, stage)?;
+            let what = format!("{} for {}", brief.worker.identity.name(), stage.id);
+            Some((what, brief.worker_caps))
+        })
+    })
+}
+
+fn seats(site: &Site, stage: &Stage, verifying: &Verifying) -> Option<(String, Reservation)> {
+    let open = |seat: &&Seat| seat.flight.is_none() && seat.vote.is_none();
+    let seats: Vec<&Seat> = verifying.seats.iter().filter(open).collect();
+    if seats.is_empty() {
+        return None;
+    }
+    let brief = of(site, stage)?;
+    let mut total = Reservation::default();
+    for seat in &seats {
+        let at = brief.verifiers.iter().position(|placed| placed.identity == seat.verifier)?;
+        let caps = brief.verifier_caps.get(at)?;
+        total.tokens += caps.tokens;
+        total.cost_usd += caps.cost_usd;
+        total.seconds += caps.seconds;
+    }
+    Some((format!("the verifiers of {}", stage.id), total))
+}
+
+fn of(site: &Site, stage: &Stage) -> Option<crate::core::observation::Brief> {
+    brief::read(site, stage, Pin::No).ok()?.staffed_for(stage).ok()
+}
