@@ -9,9 +9,10 @@ use std::path::Path;
 
 use autometta::cli::AttachPlan;
 use autometta::cli::{Fleet, RepoStatus, Story};
-use autometta::core::budget::Budget;
+use autometta::core::budget::{Budget, Sheet};
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
+use autometta::core::fleet::{HomeConfig, Share};
 use autometta::core::grade::{Answer, Bakeoff, Regrade};
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Report as Flags;
@@ -42,6 +43,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("attach", of::<AttachPlan>()),
         ("state", of::<StateDoc>()),
         ("budget", of::<Budget>()),
+        ("budget-sheet", of::<Sheet>()),
+        ("config", of::<HomeConfig>()),
+        ("fleet-share", of::<Share>()),
         ("card", of::<Card>()),
         ("handoff", Handoff::schema()),
         ("verdict", Verdict::schema()),
@@ -95,7 +99,7 @@ fn every_schema_compiles_and_refuses_a_document_of_another_kind() {
     for (name, schema) in all() {
         let validator = jsonschema::validator_for(&schema).expect(name);
         assert!(!validator.is_valid(&json!(["nothing", "of", "the", "kind"])), "{name}");
-        if !["manifest", "models", "budget"].contains(&name) {
+        if !["manifest", "models", "budget", "config"].contains(&name) {
             assert!(!validator.is_valid(&json!({})), "{name} has required keys");
         }
         assert!(!validator.is_valid(&json!({"surprise": 1})) || name == "ledger-line", "{name} refuses unknown keys");

@@ -99,6 +99,11 @@ pub enum Command {
     /// Lift halts and pauses. A cap on spend that is still reached is not lifted.
     #[command(after_help = "Example:\n  autometta resume")]
     Resume(JsonArgs),
+    /// Show every cap, what is spent and set aside, and what the next dispatch would take; change caps; drain.
+    #[command(
+        after_help = "Examples:\n  autometta budget                                    every cap with its figures\n  autometta budget --json | jq .next\n  autometta budget set --tokens 30M --window utc-day\n  autometta budget drain --until 06:00 --tokens 5M   at most so much more, until then"
+    )]
+    Budget(super::budget::BudgetArgs),
     /// Watch the night in tmux: the status, the log, and a window for each run. Looking changes nothing.
     #[command(
         after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."

@@ -6,6 +6,7 @@
 
 mod args;
 mod attach;
+mod budget;
 mod cards;
 mod completions;
 mod demo;
@@ -122,6 +123,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Reject(args) => inbox::reject(&at, &args),
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
+        Command::Budget(args) => budget::budget(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
         Command::Doctor(args) => doctor::doctor(&at, &args),
         Command::Register(args) => register::register(&at, &args),

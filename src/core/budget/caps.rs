@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Budget, Window};
-use crate::core::quantity::{MicroUsd, Seconds, Tokens};
+use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
 /// Caps as they are to be. The outer none leaves a cap as it is; the inner none takes it away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +63,46 @@ fn set<T: Copy + PartialEq + std::fmt::Display>(
     *cap = wanted;
 }
 
+/// Tokens as people type them: `3M`, `450k`, `1.5M`, `3,000,000`.
+///
+/// # Errors
+/// It is no such number, in a sentence.
+pub fn parse_tokens(text: &str) -> Result<Tokens, String> {
+    let fault = || format!("`{text}` is no number of tokens; write `3M`, `450k` or `3,000,000`");
+    let text = text.trim();
+    let (digits, places) = match text.strip_suffix(['M', 'm']) {
+        Some(digits) => (digits, 6),
+        None => text.strip_suffix(['k', 'K']).map_or((text, 0), |digits| (digits, 3)),
+    };
+    scaled(digits, places).map(Tokens).ok_or_else(fault)
+}
+
+/// Dollars as people type them: `5`, `$5`, `$12.50`.
+///
+/// # Errors
+/// It is no such amount, in a sentence.
+pub fn parse_dollars(text: &str) -> Result<MicroUsd, String> {
+    let digits = text.trim();
+    let digits = digits.strip_prefix('$').unwrap_or(digits);
+    scaled(digits, 6).map(MicroUsd).ok_or_else(|| format!("`{text}` is no amount of dollars; write `5` or `$12.50`"))
+}
+
+/// A decimal number with so many of its places, read digit by digit: no binary fractions. Commas stand between groups
+/// of three.
+fn scaled(text: &str, places: usize) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let plain = whole.replace(',', "");
+    let number: u64 = plain.parse().ok()?;
+    let well_grouped = !whole.contains(',') || whole == grouped(number);
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !well_grouped || !is_digits(&plain) || !is_digits(fraction) || fraction.len() > places || text.ends_with('.') {
+        return None;
+    }
+    let unit = 10_u64.checked_pow(u32::try_from(places).ok()?)?;
+    let part: u64 = if places == 0 { 0 } else { format!("{fraction:0<places$}").parse().ok()? };
+    number.checked_mul(unit)?.checked_add(part)
+}
+
 /// A number of tokens that is no less than this one, short to type: `23M`, `450k`, `812`.
 pub(super) fn typed_tokens(least: u64) -> String {
     for (unit, letter) in [(1_000_000, "M"), (1_000, "k")] {
@@ -102,6 +142,24 @@ mod tests {
         }
         for (least, typed) in [(0, "1s"), (59, "59s"), (61, "2m"), (3601, "2h")] {
             assert_eq!(typed_time(least), typed);
+        }
+    }
+
+    #[test]
+    fn amounts_are_read_as_people_type_them() {
+        for (text, tokens) in
+            [("3M", 3_000_000), ("1.5M", 1_500_000), ("450k", 450_000), ("3,000,000", 3_000_000), ("0", 0), ("812", 812)]
+        {
+            assert_eq!(parse_tokens(text), Ok(Tokens(tokens)), "{text}");
+        }
+        for (text, micros) in [("5", 5_000_000), ("$5", 5_000_000), ("$12.50", 12_500_000), ("1,200", 1_200_000_000)] {
+            assert_eq!(parse_dollars(text), Ok(MicroUsd(micros)), "{text}");
+        }
+        for bad in ["", "M", "3,00", "1.5", "+3", "-3", "3.0000001M", "3MM", "3 M", "99999999999999999999", "1."] {
+            assert!(parse_tokens(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "$", "$$5", "-1", "1.0000001", "1e3", "inf"] {
+            assert!(parse_dollars(bad).is_err(), "{bad}");
         }
     }
 

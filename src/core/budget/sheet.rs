@@ -74,6 +74,7 @@ pub struct NextAsk {
 
 /// The budget, as `autometta budget --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Sheet {
     /// When it was looked at.
     pub at: DateTime<Utc>,
