@@ -195,9 +195,7 @@ impl Until {
         match self {
             Self::Moment(at) => Some(at),
             Self::Local(at) => local(at),
-            Self::In(seconds) => {
-                now.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds.0).ok()?)?)
-            }
+            Self::In(seconds) => now.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds.0).ok()?)?),
             Self::Clock(time) => {
                 let today = now.with_timezone(&Local).date_naive();
                 let at = |date: chrono::NaiveDate| local(date.and_time(time));
@@ -331,13 +329,8 @@ fn lines(sheet: &Sheet, look: &Look) -> Vec<(&'static str, String)> {
 
 fn next(next: &NextAsk) -> String {
     let ask = &next.ask;
-    let would = format!(
-        "{} would set aside {} tokens, {} and {}",
-        clean(&next.what),
-        ask.tokens,
-        ask.cost_usd,
-        ask.seconds
-    );
+    let would =
+        format!("{} would set aside {} tokens, {} and {}", clean(&next.what), ask.tokens, ask.cost_usd, ask.seconds);
     if next.fits {
         return format!("{would}: it fits");
     }

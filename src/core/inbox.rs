@@ -72,7 +72,8 @@ pub fn items(state: &State, budget: &Budget) -> Vec<Item> {
             way_out: match halt.reason {
                 HaltReason::StateCorrupt => "`autometta doctor --restore`, then `autometta resume`".to_owned(),
                 reason if reason.is_spend_cap() => {
-                    "`autometta budget set` raises the cap and lifts this; `autometta budget` shows every cap".to_owned()
+                    "`autometta budget set` raises the cap and lifts this; `autometta budget` shows every cap"
+                        .to_owned()
                 }
                 _ => "`autometta resume` once that is mended".to_owned(),
             },

@@ -8,6 +8,7 @@ use super::atomic::{self, Durability};
 use super::document;
 use super::home::{Home, HomeError};
 use super::lock::{Lock, LockError};
+use crate::core::budget::Budget;
 use crate::core::fault::Faults;
 use crate::core::fleet::{FleetCaps, HomeConfig, Share};
 
@@ -79,6 +80,17 @@ impl Shares {
     pub fn own(&self) -> Option<Share> {
         let bytes = document::read(&self.dir.join(&self.own)).ok()??;
         document::from_json(bytes).ok()
+    }
+}
+
+impl Shares {
+    /// Whether this repository's own share cannot be used, or says that other sums are set aside: a tick died before it
+    /// could put that right.
+    pub fn is_stale(&self, budget: &Budget) -> bool {
+        let Ok(Some(bytes)) = document::read(&self.dir.join(&self.own)) else { return false };
+        let reserved = (budget.tokens_reserved, budget.cost_reserved_usd);
+        document::from_json::<Share>(bytes)
+            .map_or(true, |share| (share.tokens_reserved, share.cost_reserved_usd) != reserved)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::files::store::{self, Loaded};
 use super::brief::{self, Pin};
 use super::error::TickError;
 use super::fire::belongs_here;
-use super::{clock, day, fleet};
 use super::site::Site;
+use super::{clock, day, fleet};
 
 /// The budget as it stands.
 pub fn sheet(site: &Site) -> Result<Sheet, TickError> {

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::core::budget::{Budget, CapLine, FleetDay, Unit};
 use crate::core::fleet::{DayClock, FleetCaps, Share};
-use crate::core::state::{Life, State};
+use crate::core::state::Life;
 use crate::files::fleet::{self, Fleet, Shares};
 use crate::files::store::Loaded;
 
@@ -34,7 +34,7 @@ pub(super) struct Part {
 /// Takes part, where the fleet has caps and something of this repository may be dispatched or is in flight.
 pub(super) fn join(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<Part> {
     let repo = site.root.display().to_string();
-    let caps = match concerned(site, &loaded.state)? {
+    let caps = match concerned(site, loaded)? {
         Ok(caps) => caps,
         Err(fault) => return Some(Part { day: unknown(fault, now), repo, fleet: None }),
     };
@@ -55,7 +55,7 @@ pub(super) fn join(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<P
 
 /// What is left for this repository, looked at without the lock: for those who only say what would be done.
 pub(super) fn look(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<FleetDay> {
-    Some(match concerned(site, &loaded.state)? {
+    Some(match concerned(site, loaded)? {
         Ok(caps) => day_of(&caps, &Shares::new(&site.home, &site.repo_id), now),
         Err(fault) => unknown(fault, now),
     })
@@ -83,8 +83,9 @@ pub(super) fn lines(site: &Site, budget: &Budget, now: DateTime<Utc>) -> Result<
 }
 
 /// The caps that concern a repository; none where the fleet has none or nothing of the repository could ask.
-fn concerned(site: &Site, state: &State) -> Option<Result<FleetCaps, String>> {
-    if state.stages.iter().all(|stage| matches!(stage.life, Life::Over(_))) {
+fn concerned(site: &Site, loaded: &Loaded) -> Option<Result<FleetCaps, String>> {
+    let is_over = loaded.state.stages.iter().all(|stage| matches!(stage.life, Life::Over(_)));
+    if is_over && !Shares::new(&site.home, &site.repo_id).is_stale(&loaded.budget) {
         return None;
     }
     match fleet::caps(&site.home) {
@@ -113,9 +114,7 @@ fn bounds(caps: &FleetCaps, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>
     let tomorrow = utc + TimeDelta::days(1);
     match caps.day {
         DayClock::Utc => (utc, tomorrow),
-        DayClock::Local => {
-            (day::local_midnight(now).unwrap_or(utc), day::next_local_midnight(now).unwrap_or(tomorrow))
-        }
+        DayClock::Local => (day::local_midnight(now).unwrap_or(utc), day::next_local_midnight(now).unwrap_or(tomorrow)),
     }
 }
 

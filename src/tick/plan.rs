@@ -10,12 +10,12 @@ use crate::core::step::{Effect, Note, step};
 use crate::files::store;
 
 use super::brief::{self, Pin};
-use super::{clock, fleet};
 use super::error::TickError;
 use super::fire::belongs_here;
 use super::observe::{Observer, Purpose};
 use super::order::{self, Job};
 use super::site::Site;
+use super::{clock, fleet};
 
 /// What a tick would do.
 #[derive(Debug, Serialize)]

@@ -139,8 +139,7 @@ impl Budget {
         let from = quarter(self.window_started_at.map_or(now, |began| began.max(now)));
         let at = self.spend.partition_point(|bucket| bucket.from < from);
         if self.spend.get(at).is_none_or(|bucket| bucket.from != from) {
-            let empty =
-                Bucket { from, tokens: Tokens(0), cost_usd: MicroUsd(0), seconds: Seconds(0), ticks: 0 };
+            let empty = Bucket { from, tokens: Tokens(0), cost_usd: MicroUsd(0), seconds: Seconds(0), ticks: 0 };
             self.spend.insert(at, empty);
         }
         let bucket = &mut self.spend[at];
