@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::view::{Hand, Scene, Standing};
 use crate::cli::terminal::look::{between, span};
 use crate::cli::terminal::text::clean;
+use crate::core::forecast;
 use crate::core::ids::{FamilyName, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
@@ -73,7 +74,9 @@ impl Turns {
         let held = |stage: &Stage| match hold(stages, stage, &scene.loaded.budget, scene.policy, scene.now) {
             Some(Hold::Parallel(_)) => false,
             Some(_) => true,
-            None => pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id),
+            None => {
+                pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id) || short(scene, stage).is_some()
+            }
         };
         let free = order(stages).into_iter().map(|index| &stages[index]).filter(|stage| !held(stage));
         let before = free.enumerate().map(|(place, stage)| (stage.id.clone(), place)).collect();
@@ -137,6 +140,12 @@ fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<(FamilyName, DateTime<Ut
     Some((family, until))
 }
 
+/// Why a whole attempt of a stage would not fit into what is left, where it would not.
+fn short(scene: &Scene<'_>, stage: &Stage) -> Option<String> {
+    let short = forecast::shortfall_of(&scene.loaded.budget, stage, scene.family);
+    short.into_iter().next().map(|halt| halt.detail)
+}
+
 fn paused(scene: &Scene<'_>, family: &FamilyName, until: DateTime<Utc>) -> Next {
     Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
 }
@@ -159,8 +168,12 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
             Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
         }
         Some(Hold::Parallel(_)) => in_line(turns, stage),
+        Some(Hold::Unaffordable(why)) => Next::words(format!("not begun: {why}")),
         None => match pause_of(scene, stage) {
             Some((family, until)) => paused(scene, &family, until),
+            None if short(scene, stage).is_some() => {
+                Next::words(format!("not begun: {}", clean(&short(scene, stage).unwrap_or_default())))
+            }
             None if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
                 turns.next_tick(&how_it_starts(stage), scene)
             }

@@ -17,6 +17,7 @@ pub use charge::Charge;
 pub use halt::{Halt, HaltReason};
 pub use pause::Pause;
 
+use super::pace::{Attempts, Pace};
 use super::quantity::{MicroUsd, Seconds, Tokens};
 
 /// `budget.json`. A cap that is absent or null does not bind.
@@ -71,6 +72,12 @@ pub struct Budget {
     pub window_started_at: Option<DateTime<Utc>>,
     /// Caps that were reached in earlier windows.
     pub breaches: Vec<Breach>,
+    /// What runs usually take, by role and family.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pace: Vec<Pace>,
+    /// How many attempts stages usually take.
+    #[serde(skip_serializing_if = "Attempts::is_empty")]
+    pub attempts: Attempts,
 }
 
 /// The version of `budget.json`: always 2.
