@@ -217,7 +217,7 @@ fn play(
     while !waiting.is_empty() {
         let Some(slot) = free.iter().copied().min() else { break };
         let starts = waiting.iter().enumerate().filter_map(|(place, stage)| {
-            let begin = begin(state, budget, family, &ends, stage, slot, now)?;
+            let begin = begin(budget, family, left, &ends, stage, slot, now)?;
             Some((begin, place))
         });
         // Those that stand behind one another, which no queue does, would never begin.
@@ -258,9 +258,9 @@ fn soonest(
 
 /// When a pending stage can begin at the soonest; none while it is not known when a stage before it ends.
 fn begin(
-    state: &State,
     budget: &Budget,
     family: &FamilyOf<'_>,
+    left: &BTreeMap<&StageId, Take>,
     ends: &BTreeMap<&StageId, DateTime<Utc>>,
     stage: &Stage,
     slot: DateTime<Utc>,
@@ -269,8 +269,10 @@ fn begin(
     let Life::Pending(Pending { not_before, .. }) = &stage.life else { return None };
     let mut begin = slot.max(not_before.unwrap_or(slot));
     for needed in &stage.depends_on {
-        let landed = state.stage(needed).is_none_or(|needed| matches!(needed.life, Life::Over(_)));
-        begin = begin.max(if landed { slot } else { *ends.get(needed)? });
+        begin = begin.max(if left.contains_key(needed) { *ends.get(needed)? } else { slot });
+    }
+    if budget.pauses.is_empty() {
+        return Some(begin);
     }
     let pause = family(&stage.worker).and_then(|family| Some(budget.paused(&family, now)?.until));
     Some(begin.max(pause.unwrap_or(begin)))

@@ -325,7 +325,7 @@ fn outlook(status: &RepoStatus, look: &Look) -> Option<String> {
     Some(format!("at this rate the queue ends about {ends}, {tokens} tokens, {cost}{binds}"))
 }
 
-/// A count in at most four characters and a letter: `950`, `47k`, `6.2M`.
+/// A count as people say it: `950`, `47k`, `6.2M`.
 fn brief_count(count: u64) -> String {
     let tenths = |unit: u64| (u128::from(count) * 10 + u128::from(unit) / 2) / u128::from(unit);
     match count {

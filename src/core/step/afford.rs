@@ -9,6 +9,7 @@ use super::turn::Turn;
 use crate::core::budget::Halt;
 use crate::core::forecast;
 use crate::core::ids::StageId;
+use crate::core::notice::needs_an_edit;
 use crate::core::observation::Brief;
 use crate::core::state::{Life, Stage};
 
@@ -49,11 +50,11 @@ fn may_go(turn: &Turn, stages: &[Stage], stage: &Stage) -> bool {
         Life::Landing(landing) => landing.waiting.is_none(),
         Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => true,
         Life::Pending(_) if turn.held.iter().any(|held| held.stage == stage.id) => false,
-        Life::Pending(_) => match hold(stages, stage, &turn.budget, turn.policy, turn.now) {
+        Life::Pending(pending) => match hold(stages, stage, &turn.budget, turn.policy, turn.now) {
             Some(Hold::Dependency(..) | Hold::Claim(..)) => false,
             Some(_) => true,
             // One that was stepped over waits for an edit.
-            None => !matches!(turn.seen.briefs.get(&stage.id), Some(Err(_))),
+            None => !pending.reason.as_ref().is_some_and(|reason| needs_an_edit(&reason.code)),
         },
     }
 }
