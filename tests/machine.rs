@@ -79,6 +79,7 @@ fn brief(card: &Card) -> Brief {
                 model_use: ModelUse::Model,
                 worker_caps: caps,
                 verifier_caps: caps,
+                pricing: None,
             })
             .collect(),
     }

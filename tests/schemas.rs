@@ -19,6 +19,7 @@ use autometta::core::honesty::Report as Flags;
 use autometta::core::manifest::Manifest;
 use autometta::core::models::ModelTable;
 use autometta::core::night::Night;
+use autometta::core::rates::RateTable;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
@@ -58,6 +59,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("registry-entry", of::<RegistryEntry>()),
         ("manifest", of::<Manifest>()),
         ("models", of::<ModelTable>()),
+        ("rates", of::<RateTable>()),
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
@@ -99,7 +101,7 @@ fn every_schema_compiles_and_refuses_a_document_of_another_kind() {
     for (name, schema) in all() {
         let validator = jsonschema::validator_for(&schema).expect(name);
         assert!(!validator.is_valid(&json!(["nothing", "of", "the", "kind"])), "{name}");
-        if !["manifest", "models", "budget", "config"].contains(&name) {
+        if !["manifest", "models", "rates", "budget", "config"].contains(&name) {
             assert!(!validator.is_valid(&json!({})), "{name} has required keys");
         }
         assert!(!validator.is_valid(&json!({"surprise": 1})) || name == "ledger-line", "{name} refuses unknown keys");

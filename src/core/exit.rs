@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::RunId;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::rates::Rates;
 
 /// Where a usage figure was read, best first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +23,18 @@ pub enum UsageSource {
     Unknown,
 }
 
+/// Where a cost was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CostSource {
+    /// The CLI's own figure.
+    Cli,
+    /// Tokens by the rates of the run's order.
+    Rates,
+    /// Nothing is known: what was reserved is charged.
+    Reservation,
+}
+
 /// What a run used. Input never contains the cached part, whichever way the CLI counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,16 +49,31 @@ pub struct Usage {
     pub output_tokens: Tokens,
     /// The sum of the four, which is what token caps count.
     pub total_tokens: Tokens,
-    /// The CLI's own figure for the cost, where it gives one.
+    /// What that costs: the CLI's own figure where it gives one, else by the rates of the run's order.
     pub cost_usd: Option<MicroUsd>,
     /// Where the figures come from.
     pub source: UsageSource,
+    /// Where the cost comes from; none where nobody has priced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostSource>,
 }
 
 impl Usage {
     /// A usage of nothing at all, known for certain: the run called no model.
     pub fn none() -> Self {
         Self { source: UsageSource::Result, cost_usd: Some(MicroUsd(0)), ..Self::default() }
+    }
+
+    /// The same with a cost, where the CLI gave none: what it used by these rates.
+    #[must_use]
+    pub fn priced(self, rates: Option<&Rates>) -> Self {
+        let (cost_usd, source) = match (self.source, self.cost_usd, rates) {
+            (UsageSource::Unknown, None, _) => (None, Some(CostSource::Reservation)),
+            (_, Some(cost), _) => (Some(cost), self.cost_source.or(Some(CostSource::Cli))),
+            (_, None, Some(rates)) => (Some(rates.cost(&self)), Some(CostSource::Rates)),
+            (_, None, None) => (None, None),
+        };
+        Self { cost_usd, cost_source: source, ..self }
     }
 
     /// Fills in the total from its parts.

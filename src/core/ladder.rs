@@ -154,6 +154,7 @@ mod tests {
                 model_use: if who.name().starts_with('S') { ModelUse::None } else { ModelUse::Model },
                 worker_caps: caps,
                 verifier_caps: caps,
+                pricing: None,
             })
             .collect();
         Brief {

@@ -147,10 +147,10 @@ pub struct Defaults {
     pub verifier_wall_clock: TimeLimit,
     /// How long one gate command may run. Default 10 minutes.
     pub gate_timeout: TimeLimit,
-    /// Tokens that a worker may use. Default 3,000,000.
-    pub worker_tokens: Tokens,
-    /// Tokens that a verifier may use. Default 1,000,000.
-    pub verifier_tokens: Tokens,
+    /// Tokens that a worker may use. Default: by what workers of its family used so far, at most 3,000,000.
+    pub worker_tokens: Option<Tokens>,
+    /// Tokens that a verifier may use. Default: by what verifiers of its family used so far, at most 1,000,000.
+    pub verifier_tokens: Option<Tokens>,
     /// Dollars that a worker may cost. Default: no limit of its own.
     pub worker_cost: Option<MicroUsd>,
     /// Dollars that a verifier may cost. Default: no limit of its own.
@@ -239,8 +239,8 @@ impl Default for Defaults {
             worker_wall_clock: TimeLimit::minutes(60),
             verifier_wall_clock: TimeLimit::minutes(30),
             gate_timeout: TimeLimit::minutes(10),
-            worker_tokens: Tokens(3_000_000),
-            verifier_tokens: Tokens(1_000_000),
+            worker_tokens: None,
+            verifier_tokens: None,
             worker_cost: None,
             verifier_cost: None,
             stage_tokens: None,

@@ -174,6 +174,12 @@ pub fn goes_on(state: &State, budget: &Budget) -> bool {
     state.stages.iter().any(|stage| moves_by_itself(state, stage, &mut known))
 }
 
+/// The stages that go on without a person while nothing is halted.
+pub fn moving(state: &State) -> Vec<&Stage> {
+    let mut known = BTreeMap::new();
+    state.stages.iter().filter(|stage| moves_by_itself(state, stage, &mut known)).collect()
+}
+
 /// Whether a stage that has not ended goes on without a person. Each is looked at once, however many depend on it.
 fn moves_by_itself<'a>(state: &'a State, stage: &'a Stage, known: &mut BTreeMap<&'a StageId, bool>) -> bool {
     if let Some(known) = known.get(&stage.id) {

@@ -12,6 +12,7 @@ use super::handoff::Handoff;
 use super::honesty::{Findings, FrozenFile};
 use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
 use super::notice::NoticeKey;
+use super::pace::Pricing;
 use super::quantity::Seconds;
 use super::run::ModelUse;
 use super::state::{Candidate, Chore, Reservation, Stage};
@@ -226,6 +227,8 @@ pub struct Member {
     pub worker_caps: Reservation,
     /// The caps of a verifier's run.
     pub verifier_caps: Reservation,
+    /// How history lowers them; none where its runs call no model.
+    pub pricing: Option<Pricing>,
 }
 
 /// What a stage asks for: its card, with families and caps resolved.

@@ -14,6 +14,7 @@ use super::family::DecoderKind;
 use super::fault::Faults;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::rates::Rates;
 use super::state::Reservation;
 
 /// The version of `run.json` that this program reads and writes.
@@ -76,6 +77,9 @@ pub struct RunOrder {
     pub candidate_tree: Option<TreeId>,
     /// What the budget holds back for this run.
     pub reserved: Reservation,
+    /// What its model costs; none where it calls none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
     /// The argv of the tick that follows on the run's end; empty for none.
     pub pulse: Vec<String>,
     /// The repo that the run belongs to.

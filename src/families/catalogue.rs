@@ -10,10 +10,11 @@ use super::template::Template;
 use crate::core::family::{AuthMode, DecoderKind, FamilyOverride, Sandbox, Word};
 use crate::core::fault::Faults;
 use crate::core::ids::{FamilyName, Identity};
+use crate::core::rates::RateTable;
 
 /// Every family of one repo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Families(BTreeMap<FamilyName, FamilySpec>);
+pub struct Families(BTreeMap<FamilyName, FamilySpec>, RateTable);
 
 impl Families {
     /// Checks the overrides and lays them over the built-in table. Reports every fault at once, each with its place
@@ -39,7 +40,7 @@ impl Families {
             }
         }
         check_overlaps(&families, &mut faults);
-        if faults.is_empty() { Ok(Self(families)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self(families, RateTable::default())) } else { Err(faults) }
     }
 
     /// The family that serves an identity. Where several patterns match, the one that fixes most of the name wins.
@@ -55,6 +56,18 @@ impl Families {
     /// A family by its name.
     pub fn get(&self, name: &FamilyName) -> Option<&FamilySpec> {
         self.0.get(name)
+    }
+
+    /// The same families with the operator's prices.
+    #[must_use]
+    pub fn with_rates(mut self, rates: RateTable) -> Self {
+        self.1 = rates;
+        self
+    }
+
+    /// What their models cost.
+    pub fn rates(&self) -> &RateTable {
+        &self.1
     }
 
     pub(super) fn specs_mut(&mut self) -> impl Iterator<Item = &mut FamilySpec> {

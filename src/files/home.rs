@@ -15,6 +15,7 @@ use super::document::{self, DocumentError};
 use super::ledger::sha256_hex;
 use crate::core::fault::Faults;
 use crate::core::models::ModelTable;
+use crate::core::rates::RateTable;
 use crate::core::subscriber::{Slug, Subscriber};
 use crate::core::timer::TimerRecord;
 
@@ -152,6 +153,16 @@ impl Home {
         let Some(bytes) = document::read(&path)? else { return Ok(ModelTable::default()) };
         let faulty = |faults| HomeError::Faults { path: path.clone(), faults };
         let table: ModelTable = document::from_yaml(&bytes).map_err(faulty)?;
+        let faults = table.validate();
+        if faults.is_empty() { Ok(table) } else { Err(faulty(document::locate(&bytes, faults))) }
+    }
+
+    /// What models cost; without a file, the list prices that are compiled in.
+    pub fn rates(&self) -> Result<RateTable, HomeError> {
+        let path = self.path.join("rates.yaml");
+        let Some(bytes) = document::read(&path)? else { return Ok(RateTable::default()) };
+        let faulty = |faults| HomeError::Faults { path: path.clone(), faults };
+        let table: RateTable = document::from_yaml(&bytes).map_err(faulty)?;
         let faults = table.validate();
         if faults.is_empty() { Ok(table) } else { Err(faulty(document::locate(&bytes, faults))) }
     }

@@ -6,8 +6,9 @@ use crate::core::card::{Card, Check, CommandRule, RelativePath};
 use crate::core::ids::{Identity, StageId};
 use crate::core::manifest::{Manifest, RepoPath};
 use crate::core::observation::{Brief, Member, Placed};
+use crate::core::pace::{Limits, Pricing};
 use crate::core::paths::PathPatterns;
-use crate::core::quantity::{MicroUsd, Seconds, Tokens};
+use crate::core::quantity::{Seconds, Tokens};
 use crate::core::run::{self, GateCommand, OutputRule};
 use crate::core::state::{Life, NextRun, Pending, Reservation, Stage};
 use crate::families::{Families, ModelUse};
@@ -15,11 +16,14 @@ use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::ledger::sha256_hex;
 
+use super::clock;
 use super::error::TickError;
 use super::site::Site;
 
-/// What a run may cost when neither its card nor the manifest says so: what its tokens cost at five dollars a million.
-const DOLLARS_PER_MILLION_TOKENS: u64 = 5;
+/// What a worker may use where nobody says and nothing is known of the runs before it.
+const WORKER_TOKENS: Tokens = Tokens(3_000_000);
+/// The same for a verifier.
+const VERIFIER_TOKENS: Tokens = Tokens(1_000_000);
 
 /// What each command of a gate run gets on top of its own limit, so that the run's limit never comes first: for being
 /// started, and for being told to end.
@@ -141,24 +145,32 @@ fn member(families: &Families, manifest: &Manifest, card: &Card, who: &Identity)
     };
     let defaults = &manifest.defaults;
     let (worker, verifier) = (&card.budget.worker, &card.budget.verifier);
+    let pricing = model.as_ref().map(|model| Pricing {
+        rates: families.rates().of(model, clock::now().date_naive()),
+        worker: Limits {
+            tokens: worker.tokens.or(defaults.worker_tokens),
+            cost_usd: worker.cost_usd.or(defaults.worker_cost),
+        },
+        verifier: Limits {
+            tokens: verifier.tokens.or(defaults.verifier_tokens),
+            cost_usd: verifier.cost_usd.or(defaults.verifier_cost),
+        },
+    });
+    let worker_time = worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds());
+    let verifier_time = verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds());
+    let caps = |limits: fn(&Pricing) -> Limits, built_in, seconds| match &pricing {
+        None => Reservation { seconds, ..Reservation::default() },
+        Some(pricing) => limits(pricing).reserve(&pricing.rates, None, built_in, seconds),
+    };
     Ok(Some(Member {
         placed: Placed { identity: who.clone(), family: family.name.clone(), model },
         model_use: match family.model_use {
             ModelUse::Never => run::ModelUse::None,
             ModelUse::Calls => run::ModelUse::Model,
         },
-        worker_caps: caps(
-            family.model_use,
-            worker.tokens.unwrap_or(defaults.worker_tokens),
-            worker.cost_usd.or(defaults.worker_cost),
-            worker.wall_clock_seconds.unwrap_or(defaults.worker_wall_clock.seconds()),
-        ),
-        verifier_caps: caps(
-            family.model_use,
-            verifier.tokens.unwrap_or(defaults.verifier_tokens),
-            verifier.cost_usd.or(defaults.verifier_cost),
-            verifier.wall_clock_seconds.unwrap_or(defaults.verifier_wall_clock.seconds()),
-        ),
+        worker_caps: caps(|pricing| pricing.worker, WORKER_TOKENS, worker_time),
+        verifier_caps: caps(|pricing| pricing.verifier, VERIFIER_TOKENS, verifier_time),
+        pricing,
     }))
 }
 
@@ -217,16 +229,6 @@ fn refuse_unverified(manifest: &Manifest, card: &Card, gates: &[GateCommand]) ->
 /// Somebody who is to judge a candidate of this card, in place of whom the card names.
 pub fn seat(site: &Site, card: &Card, identity: &Identity) -> Result<Member, String> {
     member(&site.families, &site.manifest, card, identity)?.ok_or_else(|| unserved(identity))
-}
-
-fn caps(model_use: ModelUse, tokens: Tokens, cost: Option<MicroUsd>, seconds: Seconds) -> Reservation {
-    match model_use {
-        ModelUse::Never => Reservation { seconds, ..Reservation::default() },
-        ModelUse::Calls => {
-            let estimate = MicroUsd(tokens.0.saturating_mul(DOLLARS_PER_MILLION_TOKENS));
-            Reservation { tokens, cost_usd: cost.unwrap_or(estimate), seconds }
-        }
-    }
 }
 
 /// What a candidate of this card has to pass, in order: the card's commands, its checks, the standing gates. The manifest's

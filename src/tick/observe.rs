@@ -14,6 +14,7 @@ use super::meter::meter_for;
 use super::perform::LAUNCH_LOG;
 use crate::core::budget::Window;
 use crate::core::exit::{ExitRecord, Outbox};
+use crate::core::forecast;
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
 use crate::core::ids::{CommitId, Identity, Role, RunId, StageId};
@@ -114,7 +115,7 @@ impl Observer<'_> {
             let turn = match hold(stages, stage, &loaded.budget, &self.site.policy, self.now) {
                 None => true,
                 Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..)) => something_may_end,
-                Some(Hold::Halted | Hold::NotBefore(_) | Hold::Paused(..)) => false,
+                Some(Hold::Halted | Hold::NotBefore(_) | Hold::Paused(..) | Hold::Unaffordable(_)) => false,
             };
             if !turn {
                 continue;
@@ -123,7 +124,9 @@ impl Observer<'_> {
             self.tip(&stage.base_branch, seen)?;
             self.contract(stage, seen);
             let may_start = |brief: Brief| {
-                brief.same_family().is_none() && loaded.budget.paused(&brief.worker.family, self.now).is_none()
+                brief.same_family().is_none()
+                    && loaded.budget.paused(&brief.worker.family, self.now).is_none()
+                    && forecast::shortfall(&loaded.budget, &brief).is_empty()
             };
             let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
             if brief.and_then(|brief| brief.staffed_for(stage).ok()).is_some_and(may_start) {

@@ -124,6 +124,7 @@ fn for_gates(site: &Site, job: &Job<'_>, brief: &Brief, now: DateTime<Utc>) -> R
         base_commit: job.work.base_commit.clone(),
         candidate_tree: job.candidate.map(|candidate| candidate.tree.clone()),
         reserved: job.flight.reserved,
+        rates: None,
         pulse: pulse(site),
         repo: site.root.clone(),
         watched: None,
@@ -191,6 +192,7 @@ fn for_agent(
         stdin: (invocation.stdin == PromptInput::PromptFile).then(|| dir.join("prompt.md")),
     };
     order.env = invocation.env.into_iter().map(env_entry).collect();
+    order.rates = calls.then(|| site.families.rates().of(&model, order.created_at.date_naive()));
     order.model = calls.then_some(model);
     order.decoder = family.decoder;
     if calls {

@@ -102,11 +102,13 @@ pub fn register(site: &Site, by_hand: ByHand, now: DateTime<Utc>) -> Result<RunI
     let calls = |spec: &families::FamilySpec| spec.model_use == families::ModelUse::Calls;
     let variable = |name: String| EnvEntry { name, source: EnvSource::Parent };
     let ours = |name: &String| name == RUN_VARIABLE || name == TOKEN_VARIABLE;
+    let model = by_hand.identity.as_ref().zip(family).and_then(|(who, spec)| spec.resolve(who).ok());
     let order = RunOrder {
         version: RUN_ORDER_VERSION,
         run_id: run.clone(),
         family: family.map(|spec| spec.name.clone()),
-        model: by_hand.identity.as_ref().zip(family).and_then(|(who, spec)| spec.resolve(who).ok()),
+        rates: model.as_ref().map(|model| site.families.rates().of(model, now.date_naive())),
+        model,
         identity: by_hand.identity,
         cli_version: None,
         prompt_sha256: None,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use crate::core::fault::Faults;
-use crate::core::ids::{RunId, StageId};
+use crate::core::forecast;
+use crate::core::ids::{Identity, RunId, StageId};
 use crate::core::manifest::Manifest;
 use crate::core::notice::NoticeKind;
 use crate::core::policy::Policy;
@@ -69,7 +70,8 @@ impl Site {
     /// The same, with a manifest that is at hand.
     pub fn with_manifest(root: PathBuf, manifest: Manifest, home: &Home, exe: &Path) -> Result<Self, TickError> {
         let faulty = |faults| LayerFaults(vec![(root.join(MANIFEST), faults)]);
-        let families = Families::new(&manifest.families).map_err(faulty)?.with_models(&home.models()?);
+        let families =
+            Families::new(&manifest.families).map_err(faulty)?.with_models(&home.models()?).with_rates(home.rates()?);
         let layout = Layout::new(&root, manifest.state_dir.as_str());
         let repo_id = repo_id(&home.machine_id()?, &root);
         let policy = Policy {
@@ -141,7 +143,7 @@ impl Site {
     }
 }
 
-/// Why a pending stage is held back right now, its family's pause included.
+/// Why a pending stage is held back right now, its family's pause and what an attempt usually takes included.
 pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> Option<Hold> {
     let held = hold(&loaded.state.stages, stage, &loaded.budget, &site.policy, now);
     let pause = || {
@@ -149,7 +151,13 @@ pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> 
         let pause = loaded.budget.paused(&family.name, now)?;
         Some(Hold::Paused(family.name.to_string(), pause.until))
     };
-    held.or_else(pause)
+    let unaffordable = || {
+        let is_pending = matches!(stage.life, Life::Pending(_));
+        let family = |who: &Identity| site.families.of(who).map(|spec| spec.name.clone());
+        let short = if is_pending { forecast::shortfall_of(&loaded.budget, stage, &family) } else { Vec::new() };
+        short.into_iter().next().map(|halt| Hold::Unaffordable(halt.detail))
+    };
+    held.or_else(pause).or_else(unaffordable)
 }
 
 /// The run branch of a stage.

@@ -65,6 +65,7 @@ impl World {
             base_commit: "0123456789012345678901234567890123456789".parse().expect("commit"),
             candidate_tree: None,
             reserved: Reservation { cost_usd: MicroUsd(0), ..Reservation::default() },
+            rates: None,
             pulse: vec!["/bin/sh".into(), "-c".into(), format!("echo pulse >> '{}/pulse'", base.display())],
             repo: base.clone(),
             watched: None,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::view::{Hand, Scene, Standing};
 use crate::cli::terminal::look::{between, span};
 use crate::cli::terminal::text::clean;
+use crate::core::forecast;
 use crate::core::ids::{FamilyName, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
@@ -71,9 +72,11 @@ impl Turns {
         let items = items(&scene.loaded.state, &scene.loaded.budget).into_iter();
         let waiting: BTreeMap<StageId, Item> = items.filter_map(|item| Some((item.stage.clone()?, item))).collect();
         let held = |stage: &Stage| match hold(stages, stage, &scene.loaded.budget, scene.policy, scene.now) {
-            Some(Hold::Parallel(_)) => false,
+            Some(Hold::Parallel(_)) => short(scene, stage).is_some(),
             Some(_) => true,
-            None => pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id),
+            None => {
+                pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id) || short(scene, stage).is_some()
+            }
         };
         let free = order(stages).into_iter().map(|index| &stages[index]).filter(|stage| !held(stage));
         let before = free.enumerate().map(|(place, stage)| (stage.id.clone(), place)).collect();
@@ -137,6 +140,17 @@ fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<(FamilyName, DateTime<Ut
     Some((family, until))
 }
 
+/// Why a whole attempt of a stage would not fit into what is left, where it would not.
+fn short(scene: &Scene<'_>, stage: &Stage) -> Option<String> {
+    let short = forecast::shortfall_of(&scene.loaded.budget, stage, scene.family);
+    short.into_iter().next().map(|halt| halt.detail)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_or_else` as it is")]
+fn not_begun(why: String) -> Next {
+    Next::words(format!("not begun: {}", clean(&why)))
+}
+
 fn paused(scene: &Scene<'_>, family: &FamilyName, until: DateTime<Utc>) -> Next {
     Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
 }
@@ -158,13 +172,15 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         Some(Hold::Paused(family, until)) => {
             Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
         }
-        Some(Hold::Parallel(_)) => in_line(turns, stage),
-        None => match pause_of(scene, stage) {
-            Some((family, until)) => paused(scene, &family, until),
-            None if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
+        Some(Hold::Parallel(_)) => short(scene, stage).map_or_else(|| in_line(turns, stage), not_begun),
+        Some(Hold::Unaffordable(why)) => not_begun(why),
+        None => match (pause_of(scene, stage), short(scene, stage)) {
+            (Some((family, until)), _) => paused(scene, &family, until),
+            (None, Some(why)) => not_begun(why),
+            (None, None) if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
                 turns.next_tick(&how_it_starts(stage), scene)
             }
-            None => in_line(turns, stage),
+            (None, None) => in_line(turns, stage),
         },
     };
     // A pause and a deferral are the reason themselves.

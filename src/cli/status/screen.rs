@@ -13,7 +13,7 @@ use crate::cli::terminal::text::{clean, padded, width, wrap};
 use crate::cli::terminal::{Look, table};
 use crate::core::budget::Budget;
 use crate::core::inbox::ItemKind;
-use crate::core::quantity::grouped;
+use crate::core::quantity::{MicroUsd, grouped};
 
 /// How many finished stages are shown where not all are asked for.
 pub const NEWEST: usize = 10;
@@ -60,6 +60,9 @@ pub fn render(status: &RepoStatus, look: &Look, finished: Finished) -> String {
     text.push_str(&manual(status, look));
     text.push('\n');
     text.push_str(&budget(&status.budget, look));
+    if let Some(words) = outlook(status, look) {
+        said(&mut text, look, Tone::Plain, &words);
+    }
     text.push('\n');
     let tone = match status.beat.pulse {
         Pulse::Regular | Pulse::Unneeded => Tone::Faint,
@@ -302,6 +305,43 @@ fn budget(budget: &Budget, look: &Look) -> String {
         },
     ];
     gauges.iter().map(|gauge| gauge.line(look)).collect()
+}
+
+/// What lies ahead, in a sentence; none where nothing goes on by itself, and while no run has shown anything.
+fn outlook(status: &RepoStatus, look: &Look) -> Option<String> {
+    let forecast = status.forecast.as_ref()?;
+    let Some(expected) = &forecast.expected else {
+        let nothing = status.budget.pace.is_empty();
+        return (!nothing).then(|| {
+            format!("too little is known to say when the queue ends: {}", clean(&forecast.unknown.join(", ")))
+        });
+    };
+    let ends = look.time(expected.ends_at, status.at);
+    let binds = expected.binds.as_ref().map_or_else(String::new, |binds| {
+        let at = look.time(binds.at, status.at);
+        format!("; the {} holds {} back about {at}", binds.reason.as_str(), binds.stage)
+    });
+    let (tokens, cost) = (brief_count(expected.tokens.0), brief_money(expected.cost_usd));
+    Some(format!("at this rate the queue ends about {ends}, {tokens} tokens, {cost}{binds}"))
+}
+
+/// A count as people say it: `950`, `47k`, `6.2M`.
+fn brief_count(count: u64) -> String {
+    let tenths = |unit: u64| (u128::from(count) * 10 + u128::from(unit) / 2) / u128::from(unit);
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..999_500 => format!("{}k", (count + 500) / 1_000),
+        _ => format!("{}.{}M", tenths(1_000_000) / 10, tenths(1_000_000) % 10),
+    }
+}
+
+/// Whole dollars from ten on.
+fn brief_money(cost: MicroUsd) -> String {
+    if cost.0 < 10_000_000 {
+        cost.to_string()
+    } else {
+        format!("${}", grouped(cost.0.saturating_add(500_000) / 1_000_000))
+    }
 }
 
 /// The width of the names of the bars.

@@ -16,13 +16,14 @@ use crate::cli::terminal::Look;
 use crate::cli::terminal::look::{Color, Letters};
 use crate::cli::terminal::text::width;
 use crate::core::budget::{Budget, Halt, HaltReason, Pause};
+use crate::core::exit::{Usage, UsageSource};
 use crate::core::ids::{FamilyName, Identity, Role, RunId};
 use crate::core::policy::Policy;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::core::run::RegistryEntry;
 use crate::core::state::{
     Awaits, Ballot, Candidate, EndStatus, Flight, Gating, Kept, Landing, Life, Over, Pending, Reason, Reservation,
-    Said, Seat, Stage, State, Verifying, Work, Working,
+    RunOutcome, Said, Seat, Stage, State, Verifying, Work, Working,
 };
 use crate::core::timer::{Scheduler, TimerRecord};
 use crate::files::store::Loaded;
@@ -352,6 +353,27 @@ fn many() -> World {
     World { archived: 9_820, ..World::new(stages) }
 }
 
+/// A queue of which enough is known to look ahead, and a cap that it does not stay within.
+fn ahead() -> World {
+    let stages = ["02-parser", "03-lexer", "04-dates", "05-docs"].map(pending);
+    let mut world = World::new(stages.into());
+    let (claude, codex) = ("claude".parse().expect("name"), "codex".parse().expect("name"));
+    let runs = [
+        (Role::Worker, Some(claude), 1_400_000, 22),
+        (Role::Gate, None, 0, 2),
+        (Role::Verifier, Some(codex), 150_000, 4),
+    ];
+    for (role, family, tokens, minutes) in runs {
+        let usage = Usage { input_tokens: Tokens(tokens), source: UsageSource::Result, ..Usage::default() }.totalled();
+        for _ in 0..3 {
+            let (cost, time) = (MicroUsd(tokens * 3), Seconds(minutes * 60));
+            world.budget.learn(role, family.as_ref(), RunOutcome::Done, &usage, cost, time);
+        }
+    }
+    world.budget.token_cap_total = Some(Tokens(world.budget.tokens_spent.0 + 5_000_000));
+    world
+}
+
 fn fleet() -> Fleet {
     let calm = Summary {
         in_flight: 0,
@@ -407,7 +429,7 @@ fn holds(name: &str, text: &str) -> Option<String> {
 
 type Case = (&'static str, fn() -> World);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("nothing-queued", nothing),
     ("mid-night", mid_night),
     ("halted", halted),
@@ -415,6 +437,7 @@ const CASES: [Case; 7] = [
     ("late-timer", late),
     ("question", asking),
     ("many", many),
+    ("ahead", ahead),
 ];
 
 #[test]

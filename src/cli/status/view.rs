@@ -11,6 +11,7 @@ use super::next::{self, Group, Next};
 use crate::cli::terminal::Look;
 use crate::cli::terminal::look::{between, span};
 use crate::core::budget::Budget;
+use crate::core::forecast::{self, Forecast};
 use crate::core::ids::{FamilyName, Identity, RunId, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::policy::Policy;
@@ -66,6 +67,8 @@ pub struct RepoStatus {
     pub inbox: Vec<Item>,
     /// Caps, spend, halts and pauses.
     pub budget: Budget,
+    /// When the queue ends and what it takes until then; none where nothing goes on by itself.
+    pub forecast: Option<Forecast>,
     /// What the last tick saw.
     pub heartbeat: Option<Heartbeat>,
     /// The last tick against the timer.
@@ -188,6 +191,7 @@ pub fn of(scene: &Scene<'_>) -> RepoStatus {
         waits: stages(scene),
         inbox: items(&scene.loaded.state, &scene.loaded.budget),
         budget: scene.loaded.budget.clone(),
+        forecast: forecast::of(&scene.loaded.state, &scene.loaded.budget, scene.policy, scene.family, scene.now),
         heartbeat: scene.heartbeat.cloned(),
         beat: beat(scene.heartbeat.map(|beat| beat.at), scene.timer, counts::needs_ticks(scene.loaded), scene.now),
         manual: scene.manual.clone(),

@@ -46,7 +46,8 @@ impl Budget {
     }
 }
 
-/// The price of known tokens whose cost the CLI does not tell: the reservation's dollars per token.
+/// The price of known tokens that nobody has priced, as in the records of runs ordered before orders carried rates: the
+/// reservation's dollars per token.
 fn priced(reserved: &Reservation, usage: &Usage) -> MicroUsd {
     if reserved.tokens.0 == 0 {
         return reserved.cost_usd;

@@ -31,6 +31,7 @@ pub use sheet::{CapLine, NextAsk, Sheet, Unit};
 pub use spend::{Bucket, Spend};
 pub use window::{MOST_BREACHES, Window};
 
+use super::pace::{Attempts, Pace};
 use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::state::Reservation;
 
@@ -105,6 +106,12 @@ pub struct Budget {
     /// What was spent since something landed.
     #[serde(skip_serializing_if = "SinceLanding::is_nothing")]
     pub since_landing: SinceLanding,
+    /// What runs usually take, by role and family.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pace: Vec<Pace>,
+    /// How many attempts stages usually take.
+    #[serde(skip_serializing_if = "Attempts::is_empty")]
+    pub attempts: Attempts,
 }
 
 /// The version of `budget.json`: always 2.

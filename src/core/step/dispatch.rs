@@ -6,6 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use super::afford;
 use super::door::{StageCap, admit, fleet_refuses, flight, paused, stage_admits};
 use super::turn::{Turn, keep};
 use crate::core::budget::Budget;
@@ -33,6 +34,8 @@ pub enum Hold {
     Claim(StageId, String),
     /// Its family waits for its provider.
     Paused(String, DateTime<Utc>),
+    /// A whole attempt would not fit into what is left of a cap.
+    Unaffordable(String),
 }
 
 impl fmt::Display for Hold {
@@ -43,6 +46,7 @@ impl fmt::Display for Hold {
             Self::Dependency(stage, word) => write!(out, "waits for {stage}, which is {word}"),
             Self::Parallel(most) => write!(out, "waits for its turn ({most} at once)"),
             Self::Claim(stage, path) => write!(out, "waits for {stage}, which claims {path}"),
+            Self::Unaffordable(why) => write!(out, "not begun: {why}"),
             Self::Paused(family, until) => {
                 write!(out, "{family} is paused until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))
             }
@@ -113,6 +117,7 @@ pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
         }
         start_worker(turn, &mut stages[index]);
     }
+    afford::halt_where_nothing_else_goes(turn, stages);
 }
 
 /// Pending stages in the order in which they go: begun ones first, then by priority, then as queued.
@@ -182,6 +187,7 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         let Some((placed, caps)) = at.and_then(|at| Some((&brief.verifiers[at], brief.verifier_caps.get(at)?))) else {
             return;
         };
+        let caps = brief.reservation(&turn.budget, verifier, Role::Verifier, *caps);
         let same_family = placed.family == brief.worker.family && brief.card.same_family.is_none();
         if same_family {
             let reason = same_family_reason(placed);
@@ -193,7 +199,7 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         total.tokens += caps.tokens;
         total.cost_usd += caps.cost_usd;
         total.seconds += caps.seconds;
-        asked.push((index, placed.clone(), *caps));
+        asked.push((index, placed.clone(), caps));
     }
     if asked.is_empty() {
         return;
@@ -252,15 +258,19 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         Some(Ok(contract)) => contract,
         Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("contract-missing", why)),
     };
-    if let StageCap::Over(reason) = stage_admits(turn, stage, &brief.card, &brief.worker_caps) {
+    if afford::is_held(turn, stage, &brief) {
+        return;
+    }
+    let caps = brief.reservation(&turn.budget, &brief.worker.identity, Role::Worker, brief.worker_caps);
+    if let StageCap::Over(reason) = stage_admits(turn, stage, &brief.card, &caps) {
         return turn.end(stage, EndStatus::Stalled, reason, None, None);
     }
     if !turn.budget.halted
-        && let Some(reason) = fleet_refuses(turn, &brief.worker_caps)
+        && let Some(reason) = fleet_refuses(turn, &caps)
     {
         return step_over(turn, stage, pending, reason);
     }
-    if admit(turn, &brief.worker_caps).is_none() {
+    if admit(turn, &caps).is_none() {
         return;
     }
     stage.contract = contract;
@@ -275,7 +285,7 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         stage.quorum = brief.card.verifiers.quorum();
         stage.unverified = brief.card.verifiers.rationale().map(str::to_owned);
     }
-    let flight = flight(turn, stage.next_run(Role::Worker, None), Some(&brief.worker), brief.worker_caps);
+    let flight = flight(turn, stage.next_run(Role::Worker, None), Some(&brief.worker), caps);
     let run = flight.run.clone();
     turn.launch(&run);
     let detail =

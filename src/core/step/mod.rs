@@ -5,6 +5,7 @@
 //! `supervise` takes what runs in flight have come to, `landing` what came of landings, and `dispatch` then starts
 //! what may start.
 
+mod afford;
 mod checks;
 mod dispatch;
 mod door;

@@ -3,9 +3,11 @@
 
 use chrono::{DateTime, Utc};
 
+use super::afford::Held;
 use super::{Effect, Note, Step};
 use crate::core::budget::{Budget, Halt, HaltReason};
 use crate::core::exit::{EndedBy, Usage};
+use crate::core::forecast;
 use crate::core::ids::{Role, RunId, StageId};
 use crate::core::notice::{self, Notice, NoticeKey, NoticeKind};
 use crate::core::observation::{Captured, Observation};
@@ -22,6 +24,7 @@ pub(super) struct Turn<'a> {
     pub(super) seen: &'a Observation,
     pub(super) policy: &'a Policy,
     pub(super) now: DateTime<Utc>,
+    pub(super) held: Vec<Held>,
     stops: Vec<Effect>,
     lands: Vec<Effect>,
     launches: Vec<Effect>,
@@ -36,6 +39,7 @@ impl<'a> Turn<'a> {
             seen,
             policy,
             now,
+            held: Vec::new(),
             stops: Vec::new(),
             lands: Vec::new(),
             launches: Vec::new(),
@@ -50,6 +54,7 @@ impl<'a> Turn<'a> {
         if !self.notes.is_empty() {
             self.budget.count_tick(self.now);
         }
+        forecast::count_attempts(&mut self.budget, before, &state);
         // Without a note nothing has happened that could have been the last thing.
         if !self.notes.is_empty() && notice::goes_on(before, before_budget) && !notice::goes_on(&state, &self.budget) {
             let message = notice::night_end(&state, &self.budget);
@@ -229,6 +234,7 @@ impl<'a> Turn<'a> {
         elapsed: Seconds,
     ) {
         let charge = self.budget.settle(&flight.reserved, usage, elapsed, self.now);
+        self.budget.learn(flight.run.role, flight.family.as_ref(), outcome, usage, charge.cost_usd, elapsed);
         stage.tokens += charge.tokens;
         stage.cost_usd += charge.cost_usd;
         stage.history.push(PastRun {

@@ -1,6 +1,7 @@
 //! Claude Code's `--output-format stream-json`.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::Value;
 
@@ -13,18 +14,62 @@ use crate::families::refusal::{Resets, class_of_record, class_of_status};
 /// came back later would be counted twice, which errs on the safe side.
 const REMEMBERED_MESSAGES: usize = 128;
 
+/// How many parts of a message are told apart; more of them would be counted even where they repeat.
+const REMEMBERED_PARTS: usize = 256;
+
+/// How many bytes of a streamed message are taken for a token.
+const BYTES_PER_TOKEN: u64 = 4;
+
 /// What has been read so far.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     session: Option<String>,
-    /// Usage of messages that are no longer remembered.
+    /// Usage of messages that are no longer remembered, as the records say and as it is estimated.
     settled: Usage,
-    /// The last usage of each recent message.
-    recent: VecDeque<(String, Usage)>,
+    settled_output: Tokens,
+    /// Each recent message.
+    recent: VecDeque<Message>,
     standing: Option<Standing>,
     limit_resets: Option<Resets>,
     outcome: Option<Outcome>,
     answered: bool,
+}
+
+/// A message as far as it was streamed: a record for each of its parts, all with one id.
+#[derive(Debug)]
+struct Message {
+    id: String,
+    /// The usage of its last record.
+    usage: Usage,
+    /// Parts that were seen, by their hash, so that a repeated record adds nothing.
+    parts: Vec<u64>,
+    /// How long its parts are, in bytes.
+    written: u64,
+}
+
+impl Message {
+    fn read(&mut self, record: &Value) {
+        let parts = record.pointer("/message/content").and_then(Value::as_array);
+        for part in parts.into_iter().flatten() {
+            let text = part.to_string();
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            let hash = hasher.finish();
+            if self.parts.contains(&hash) {
+                continue;
+            }
+            if self.parts.len() < REMEMBERED_PARTS {
+                self.parts.push(hash);
+            }
+            self.written = self.written.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Its output: what the records say is a placeholder, so that at least a token is counted for four bytes of what was
+    /// streamed, thinking and the calls of tools included.
+    fn output(&self) -> Tokens {
+        self.usage.output_tokens.max(Tokens(self.written.div_ceil(BYTES_PER_TOKEN)))
+    }
 }
 
 /// The final record.
@@ -69,15 +114,19 @@ impl Stream {
         let Some(usage) = record.pointer("/message/usage") else { return };
         let usage = message_usage(usage);
         let id = text(record, "/message/id").unwrap_or_default();
-        if let Some((_, last)) = self.recent.iter_mut().rev().find(|(known, _)| known == id) {
-            *last = usage;
+        if let Some(known) = self.recent.iter_mut().rev().find(|known| known.id == id) {
+            known.usage = usage;
+            known.read(record);
             return;
         }
-        self.recent.push_back((id.to_owned(), usage));
+        let mut message = Message { id: id.to_owned(), usage, parts: Vec::new(), written: 0 };
+        message.read(record);
+        self.recent.push_back(message);
         if self.recent.len() > REMEMBERED_MESSAGES
-            && let Some((_, oldest)) = self.recent.pop_front()
+            && let Some(oldest) = self.recent.pop_front()
         {
-            self.settled = sum(self.settled, oldest);
+            self.settled = sum(self.settled, oldest.usage);
+            self.settled_output += oldest.output();
         }
     }
 
@@ -149,12 +198,15 @@ impl Stream {
     /// The final record's figures, or what the messages add up to where that is more: a run that was interrupted may
     /// report nothing in its final record.
     pub(super) fn usage(&self) -> Usage {
-        let streamed = self.recent.iter().fold(self.settled, |total, (_, usage)| sum(total, *usage));
-        let source = if self.answered { UsageSource::Stream } else { UsageSource::Unknown };
-        let streamed = Usage { source, ..streamed.totalled() };
+        let streamed = self.recent.iter().fold(self.settled, |total, message| sum(total, message.usage)).totalled();
         match &self.outcome {
+            // Held against what the records say: an estimate does not overrule the final record.
             Some(outcome) if outcome.usage.total_tokens >= streamed.total_tokens => outcome.usage,
-            _ => streamed,
+            _ => {
+                let source = if self.answered { UsageSource::Stream } else { UsageSource::Unknown };
+                let output_tokens = self.settled_output + self.recent.iter().map(Message::output).sum::<Tokens>();
+                Usage { source, output_tokens, ..streamed }.totalled()
+            }
         }
     }
 

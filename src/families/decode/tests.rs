@@ -86,7 +86,8 @@ fn a_message_that_repeats_is_counted_once_while_the_run_goes_on() {
     let twice = [until_result.join("\n"), until_result.join("\n")].join("\n");
     for lines in [until_result.join("\n"), twice] {
         let report = claude(&lines, TERMINATED);
-        assert_eq!(report.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
+        // Output: a token for four bytes of the two messages' parts, 151 and 38.
+        assert_eq!(report.usage, usage([3200, 1400, 0, 38 + 10], None, UsageSource::Stream));
         let why = "it exited with code 143: its output ends without a result record";
         assert_eq!(report.success, Success::No(why.into()));
     }
@@ -106,13 +107,36 @@ fn an_endless_conversation_is_counted_in_bounded_memory() {
 }
 
 #[test]
+fn output_is_estimated_until_the_final_record_tells_it_whichever_is_more() {
+    let part = |text: &str| serde_json::json!({"type": "text", "text": text});
+    let message = |parts: &[Value], output: u64| {
+        serde_json::json!({"type": "assistant", "message": {"id": "m", "model": "x", "content": parts,
+            "usage": {"input_tokens": 10, "output_tokens": output}}})
+        .to_string()
+    };
+    let long = part(&"word ".repeat(4000));
+    let estimate = u64::try_from(long.to_string().len()).expect("length").div_ceil(4);
+    assert!(estimate > 5000);
+    // Each part of a message comes in a record of its own; one that comes again adds nothing.
+    let both = [message(&[part("")], 1), message(&[long.clone()], 1), message(&[long.clone()], 1)].join("\n");
+    let seen = fed(DecoderKind::Claude, &both).usage().output_tokens.0;
+    assert!((estimate..estimate + 10).contains(&seen), "{seen} {estimate}");
+    // A record that knows better is believed, and so is the final one, even where it says less than the estimate.
+    assert_eq!(fed(DecoderKind::Claude, &message(&[long], 9000)).usage().output_tokens, Tokens(9000));
+    let result =
+        r#"{"type":"result","subtype":"success","is_error":false,"usage":{"input_tokens":10,"output_tokens":77}}"#;
+    let report = claude(&format!("{both}\n{result}"), OK);
+    assert_eq!(report.usage, usage([10, 0, 0, 77], None, UsageSource::Result));
+}
+
+#[test]
 fn an_empty_result_does_not_hide_what_the_stream_showed() {
     let all = captured!("claude-success");
     let mut lines: Vec<&str> = all.lines().collect();
     lines.pop();
     lines.push(r#"{"type":"result","subtype":"error_during_execution","is_error":true,"usage":{"input_tokens":0}}"#);
     let report = claude(&lines.join("\n"), OK);
-    assert_eq!(report.usage, usage([3200, 1400, 0, 2], None, UsageSource::Stream));
+    assert_eq!(report.usage, usage([3200, 1400, 0, 48], None, UsageSource::Stream));
     assert_eq!(report.success, Success::No("its result is `error_during_execution`".into()));
 }
 

@@ -1,0 +1,60 @@
+//! Stages that are held back because a whole attempt, by what it usually takes, would not fit into what is left.
+//!
+//! Holding changes nothing in the state: it follows from the budget at every step anew. It ends where another run was
+//! cheaper than its reservation or a cap was raised; where nothing is left that could go on, the repository halts with
+//! the cap that is in the way.
+
+use super::dispatch::{Hold, hold};
+use super::turn::Turn;
+use crate::core::budget::Halt;
+use crate::core::forecast;
+use crate::core::ids::StageId;
+use crate::core::notice::needs_an_edit;
+use crate::core::observation::Brief;
+use crate::core::state::{Life, Stage};
+
+/// A stage that is held back, and the caps that are in its way.
+pub(super) struct Held {
+    stage: StageId,
+    short: Vec<Halt>,
+}
+
+/// Whether a stage whose worker may start is held back.
+pub(super) fn is_held(turn: &mut Turn, stage: &Stage, brief: &Brief) -> bool {
+    let short = forecast::shortfall(&turn.budget, brief);
+    let held = !short.is_empty();
+    if held {
+        turn.held.push(Held { stage: stage.id.clone(), short });
+    }
+    held
+}
+
+/// Halts where nothing but stages that are held back is left.
+pub(super) fn halt_where_nothing_else_goes(turn: &mut Turn, stages: &[Stage]) {
+    if turn.budget.halted || stages.iter().any(|stage| may_go(turn, stages, stage)) {
+        return;
+    }
+    let Some(Held { stage, short }) = turn.held.first() else { return };
+    let detail = |halt: &Halt| Halt {
+        detail: format!("{stage} and nothing else is left to start, and {}; raise the cap", halt.detail),
+        ..halt.clone()
+    };
+    let halts = short.iter().map(detail).collect();
+    turn.halt(halts);
+}
+
+/// Whether a stage goes on, now or later, without this one's being let go.
+fn may_go(turn: &Turn, stages: &[Stage], stage: &Stage) -> bool {
+    match &stage.life {
+        Life::Over(_) => false,
+        Life::Landing(landing) => landing.waiting.is_none(),
+        Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => true,
+        Life::Pending(_) if turn.held.iter().any(|held| held.stage == stage.id) => false,
+        Life::Pending(pending) => match hold(stages, stage, &turn.budget, turn.policy, turn.now) {
+            Some(Hold::Dependency(..) | Hold::Claim(..)) => false,
+            Some(_) => true,
+            // One that was stepped over waits for an edit.
+            None => !pending.reason.as_ref().is_some_and(|reason| needs_an_edit(&reason.code)),
+        },
+    }
+}
