@@ -8,11 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod admission;
+mod breaker;
 mod charge;
 mod halt;
 mod pause;
 
 pub use admission::Admission;
+pub use breaker::{Breaker, Change};
 pub use charge::Charge;
 pub use halt::{Halt, HaltReason};
 pub use pause::Pause;
@@ -67,6 +69,9 @@ pub struct Budget {
     pub halted_at: Option<DateTime<Utc>>,
     /// Families that wait for their provider.
     pub pauses: Vec<Pause>,
+    /// Families whose provider failed lately.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<Breaker>,
     /// When the window began.
     pub window_started_at: Option<DateTime<Utc>>,
     /// Caps that were reached in earlier windows.
