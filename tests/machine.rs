@@ -396,6 +396,9 @@ struct Sum {
     landed: usize,
     climbed: usize,
     stepped_over: usize,
+    fell_back: usize,
+    broke: usize,
+    closed: usize,
 }
 
 /// Lives through one night.
@@ -488,6 +491,9 @@ fn night(seed: u64) -> Sum {
         let count = |event: &str| done.notes.iter().filter(|note| note.event == event).count();
         sum.climbed += count("escalated");
         sum.stepped_over += count("rung-skipped");
+        sum.fell_back += count("fallback");
+        sum.broke += count("breaker-opened");
+        sum.closed += count("breaker-closed");
         (state, budget) = (done.state, done.budget);
         check(&state, &budget, &policy, &world.cards);
         let quiet = world.quiet(&state);
@@ -562,5 +568,7 @@ fn enough_stages_land_for_the_check_to_see_something() {
     let total = |count: fn(&Sum) -> usize| nights.iter().map(count).sum::<usize>();
     let (landed, climbed, over) = (total(|sum| sum.landed), total(|sum| sum.climbed), total(|sum| sum.stepped_over));
     assert!(landed >= 12, "only {landed} of 180 stages landed");
+    let (fell, broke, closed) = (total(|sum| sum.fell_back), total(|sum| sum.broke), total(|sum| sum.closed));
+    assert!(fell >= 20 && broke >= 20 && closed >= 10, "only {fell} fallbacks, {broke} breakers opened, {closed} closed");
     assert!(climbed >= 60 && over >= 20, "only {climbed} climbs, {over} rungs stepped over");
 }

@@ -12,7 +12,7 @@ use super::error::RunError;
 pub fn start_waiter(exe: &Path, repo: &Path, until: &str) -> Result<(), RunError> {
     let mut waiter = Command::new(exe);
     // It leaves this session as its first act; a process group of its own would keep it from that.
-    waiter.arg("__wake").arg(repo).arg(until).current_dir("/");
+    waiter.arg("__wake").arg(repo).arg(until);
     waiter.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     waiter.spawn().map(drop).map_err(RunError::io("start", exe))
 }
