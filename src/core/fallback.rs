@@ -120,7 +120,7 @@ pub fn staffed(brief: &Brief, who: &Identity) -> Result<Brief, Unfit> {
 
 /// Who takes a verifier's seat while its holder waits: whom the manifest names for that family, where they are free and
 /// apart from the worker.
-pub fn seat<'a>(brief: &'a Brief, at: usize, free: impl Fn(&Placed) -> bool) -> Option<&'a Member> {
+pub fn seat(brief: &Brief, at: usize, free: impl Fn(&Placed) -> bool) -> Option<&Member> {
     let seats: Vec<Member> =
         brief.verifiers.iter().map(|seat| find(brief, &seat.identity).cloned()).collect::<Result<_, _>>().ok()?;
     let who = brief.fallbacks.get(&seats.get(at)?.placed.family)?;

@@ -278,6 +278,7 @@ impl Brief {
     }
 
     /// The same brief with these at work.
+    #[must_use]
     pub fn with(mut self, worker: Member, seats: Vec<Member>) -> Self {
         self.worker = worker.placed;
         self.worker_caps = worker.worker_caps;

@@ -135,9 +135,8 @@ impl Outcome {
                 HandoffStatus::Fail => Self::GaveUp,
                 HandoffStatus::Blocked => Self::Asked,
             },
-            Returned::Unusable(_) => Self::NoHandoff,
             Returned::Nothing if crashed(record) => Self::Crashed,
-            Returned::Nothing => Self::NoHandoff,
+            Returned::Nothing | Returned::Unusable(_) => Self::NoHandoff,
         }
     }
 

@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn exactly_one_probe_decides_and_each_failure_doubles_the_wait_up_to_half_an_hour() {
         let mut budget = Budget::default();
-        (1..=3).for_each(|number| drop(fail(&mut budget, number, 0)));
+        for number in 1..=3 {
+            fail(&mut budget, number, 0);
+        }
         let mut now = 0;
         for (number, wait) in (10..).zip([1, 2, 4, 8, 16, 30, 30, 30]) {
             let until = budget.paused(&claude(), None, at(now)).map(|hold| hold.until);
@@ -231,7 +233,9 @@ mod tests {
     #[test]
     fn a_probe_that_tells_nothing_is_followed_by_another_and_one_that_runs_on_closes_it() {
         let mut budget = Budget::default();
-        (1..=3).for_each(|number| drop(fail(&mut budget, number, 0)));
+        for number in 1..=3 {
+            fail(&mut budget, number, 0);
+        }
         budget.probe_with(&claude(), &run(10), POLICY, at(1));
         budget.provider_untold(&run(10), at(2));
         assert!(budget.wants_probe(&claude(), at(2)));

@@ -33,8 +33,8 @@ pub(super) fn put_off(
     let line = refusal.line.clone();
     let outcome = Outcome::Refused(refusal.class, refusal.scope);
     match outcome.course() {
-        Course::PauseFamily => pause(turn, flight, None, line, resets_at),
-        Course::PauseModel => pause(turn, flight, flight.model.as_deref(), line, resets_at),
+        Course::PauseFamily => pause(turn, flight, None, &line, resets_at),
+        Course::PauseModel => pause(turn, flight, flight.model.as_deref(), &line, resets_at),
         Course::Defer => defer(turn, stage, flight, refusal),
         Course::Halt => {
             let who = flight.identity.as_ref().map_or_else(|| "the gate".to_owned(), ToString::to_string);
@@ -54,13 +54,13 @@ fn pause(
     turn: &mut Turn,
     flight: &Flight,
     model: Option<&str>,
-    line: String,
+    line: &str,
     resets_at: Option<DateTime<Utc>>,
 ) -> PutOff {
     let until = pause_end(turn.now, resets_at);
     let mut who = String::new();
     if let Some(family) = &flight.family {
-        turn.budget.pause(family, model, until, &line);
+        turn.budget.pause(family, model, until, line);
         who = model.map(|model| format!("{family}'s model {model} ")).unwrap_or_default();
     }
     let detail = format!("{line} ({who}paused until {})", until.format("%Y-%m-%d %H:%M:%S UTC"));
