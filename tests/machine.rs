@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use autometta::core::budget::Budget;
+use autometta::core::budget::{Budget, Pause};
 use autometta::core::card::Card;
 use autometta::core::card::LandingMode;
 use autometta::core::exit::{
-    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource,
+    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
+    UsageSource,
 };
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Findings;
@@ -20,12 +21,12 @@ use autometta::core::observation::{
     Returned, Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, Rejected, operate, queued};
-use autometta::core::policy::Policy;
+use autometta::core::policy::{BreakerPolicy, Policy};
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
 use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
-use autometta::core::step::{Effect, step};
+use autometta::core::step::{Effect, Note, step};
 use autometta::core::verdict::Verdict;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -62,9 +63,15 @@ fn family(who: &Identity) -> FamilyName {
 }
 
 fn brief(card: &Card) -> Brief {
-    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
+    let placed =
+        |who: &Identity| Placed { identity: who.clone(), family: family(who), model: Some(who.handle().to_owned()) };
     let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
+    let fallbacks = BTreeMap::from([("one", "V9 <v9@local>"), ("two", "W9 <w9@local>")])
+        .into_iter()
+        .map(|(family, who)| (family.parse().expect("family"), who.parse::<Identity>().expect("identity")))
+        .collect::<BTreeMap<FamilyName, Identity>>();
     let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
+    let everybody = everybody.chain(&card.fallback).chain(fallbacks.values());
     Brief {
         card: card.clone(),
         card_sha256: "0".repeat(64),
@@ -82,6 +89,7 @@ fn brief(card: &Card) -> Brief {
                 pricing: None,
             })
             .collect(),
+        fallbacks: fallbacks.clone(),
     }
 }
 
@@ -160,7 +168,8 @@ impl World {
             RefusalClass::Auth,
         ];
         let class = classes[usize::try_from(self.dice.roll(17) / 4).expect("small")];
-        ProviderReport { refusal: Some(Refusal { class, line: "no".to_owned() }), resets_at: None }
+        let scope = [RefusalScope::Family, RefusalScope::Model][usize::try_from(self.dice.roll(2)).expect("small")];
+        ProviderReport { refusal: Some(Refusal { class, scope, line: "no".to_owned() }), resets_at: None }
     }
 
     /// What has become of one flight.
@@ -388,6 +397,20 @@ struct Sum {
     landed: usize,
     climbed: usize,
     stepped_over: usize,
+    fell_back: usize,
+    broke: usize,
+    closed: usize,
+}
+
+impl Sum {
+    fn add(&mut self, notes: &[Note]) {
+        let count = |event: &str| notes.iter().filter(|note| note.event == event).count();
+        self.climbed += count("escalated");
+        self.stepped_over += count("rung-skipped");
+        self.fell_back += count("fallback");
+        self.broke += count("breaker-opened");
+        self.closed += count("breaker-closed");
+    }
 }
 
 /// Lives through one night.
@@ -402,12 +425,19 @@ fn night(seed: u64) -> Sum {
         card("03-c", "- **Escalation:** X2 <x2@local>; W3 <w3@local>", panel)
     };
     let cards = [
-        card("01-a", "- **Escalation:** W2 <w2@local>; V2 <v2@local>", one),
+        card(
+            "01-a",
+            "- **Escalation:** W2 <w2@local>; V2 <v2@local>\n- **Fallback:** W8 <w8@local>; V8 <v8@local>",
+            one,
+        ),
         card("02-b", "- **Depends on:** 01-a", panel),
         last,
     ];
     let landing = if seed.is_multiple_of(2) { LandingMode::Auto } else { LandingMode::Ask };
-    let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), ..Policy::default() };
+    // In every second night a single failure of a provider, or two, make its family wait.
+    let failures = u32::try_from(seed % 4).expect("small").saturating_sub(1);
+    let breaker = BreakerPolicy { failures, window: TimeDelta::minutes(60) };
+    let policy = Policy { max_parallel: 2, landing, tells: NoticeKind::ALL.into(), breaker, ..Policy::default() };
     let mut world = World {
         dice: Dice(seed),
         cards: cards.iter().map(|card| (card.stage.clone(), card.clone())).collect(),
@@ -462,6 +492,7 @@ fn night(seed: u64) -> Sum {
                 assert!(!world.ended.contains(run), "{run} is launched after its end");
             }
         }
+        check_dispatches(&before, &budget, &done.state, world.now);
         for stage in &state.stages {
             if let Life::Over(over) = &stage.life {
                 let after = done.state.stage(&stage.id).expect("stage");
@@ -469,9 +500,7 @@ fn night(seed: u64) -> Sum {
             }
         }
         check_notices(&state, &done.state, &seen, &mut told);
-        let count = |event: &str| done.notes.iter().filter(|note| note.event == event).count();
-        sum.climbed += count("escalated");
-        sum.stepped_over += count("rung-skipped");
+        sum.add(&done.notes);
         (state, budget) = (done.state, done.budget);
         check(&state, &budget, &policy, &world.cards);
         let quiet = world.quiet(&state);
@@ -488,6 +517,22 @@ fn night(seed: u64) -> Sum {
         }
     }
     Sum { landed: world.landed.len(), ..sum }
+}
+
+/// Nobody is dispatched whose family or model waits for its provider, and one run alone tries a provider again.
+fn check_dispatches(before: &BTreeSet<RunId>, budget: &Budget, after: &State, now: DateTime<Utc>) {
+    let new: Vec<&Flight> =
+        after.flights().map(|(_, flight)| flight).filter(|flight| !before.contains(&flight.run)).collect();
+    for flight in &new {
+        let Some(family) = &flight.family else { continue };
+        let hold = budget.paused(family, flight.model.as_deref(), now);
+        let is_its_probe = |hold: &Pause| {
+            budget.breakers.iter().any(|breaker| hold.reason.contains("tries") && breaker.family == *family)
+        };
+        assert!(hold.as_ref().is_none_or(is_its_probe), "{} is dispatched in spite of {hold:?}", flight.run);
+        let same = new.iter().filter(|other| other.family.as_ref() == Some(family)).count();
+        assert!(!budget.wants_probe(family, now) || same == 1, "{same} runs of {family} try its provider");
+    }
 }
 
 /// Whoever ended without landing is told of, once; a notice stays until it was taken up.
@@ -530,5 +575,10 @@ fn enough_stages_land_for_the_check_to_see_something() {
     let total = |count: fn(&Sum) -> usize| nights.iter().map(count).sum::<usize>();
     let (landed, climbed, over) = (total(|sum| sum.landed), total(|sum| sum.climbed), total(|sum| sum.stepped_over));
     assert!(landed >= 12, "only {landed} of 180 stages landed");
+    let (fell, broke, closed) = (total(|sum| sum.fell_back), total(|sum| sum.broke), total(|sum| sum.closed));
+    assert!(
+        fell >= 20 && broke >= 10 && closed >= 8,
+        "only {fell} fallbacks, {broke} breakers opened, {closed} closed"
+    );
     assert!(climbed >= 60 && over >= 20, "only {climbed} climbs, {over} rungs stepped over");
 }

@@ -9,7 +9,9 @@ mod runs_support;
 use std::fs;
 use std::path::Path;
 
-use autometta::core::exit::{EndedBy, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource};
+use autometta::core::exit::{
+    EndedBy, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage, UsageSource,
+};
 use autometta::core::quantity::{MicroUsd, Tokens};
 use autometta::core::run::{ModelUse, OutboxOrder, ProcessStamp, Started, StopReason};
 use autometta::runs::{MeterResult, Sighting, StreamMeter, launch, probe, reap_lost, stop, supervise};
@@ -44,7 +46,7 @@ impl StreamMeter for LineMeter {
     }
 
     fn stop_now(&self) -> Option<Refusal> {
-        self.refused.then(|| Refusal { class: RefusalClass::Auth, line: "401".to_owned() })
+        self.refused.then(|| Refusal { class: RefusalClass::Auth, scope: RefusalScope::Family, line: "401".to_owned() })
     }
 
     fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult {

@@ -68,6 +68,9 @@ pub fn main() -> ExitCode {
         if word == "__tell" {
             return tell(&path);
         }
+        if word == "__wake" {
+            return wake(&path);
+        }
     }
     let cli = Cli::parse();
     match dispatch(cli) {
@@ -90,6 +93,22 @@ fn tell(notice: &Path) -> ExitCode {
         Ok(()) => ExitCode::from(DONE),
         Err(error) => {
             tracing::warn!("{}: {error:#}", notice.display());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// The life of the process that a tick starts to wait for a known time.
+fn wake(repo: &Path) -> ExitCode {
+    runs::detach();
+    let woken = Place::new(None).and_then(|at| {
+        logging::start(&at.home);
+        Ok(crate::tick::wake::wait(&Site::open(repo, &at.home, &at.exe)?)?)
+    });
+    match woken {
+        Ok(()) => ExitCode::from(DONE),
+        Err(error) => {
+            tracing::warn!("{}: {error:#}", repo.display());
             ExitCode::from(FAILED)
         }
     }

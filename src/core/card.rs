@@ -36,6 +36,8 @@ pub struct Parsed {
     pub card: Card,
     /// What its author may not have meant. It does not keep the card from being queued.
     pub warnings: Faults,
+    /// The line that names who works in the worker's place, for what only families can tell to be wrong with it.
+    pub fallback_line: Option<usize>,
 }
 
 /// One stage, as its author wrote it.
@@ -53,6 +55,8 @@ pub struct Card {
     pub adversarial_seats: Vec<u32>,
     /// Who works when the worker before could not, in order.
     pub escalation: Vec<Identity>,
+    /// Who works in the worker's place while its family waits for its provider, first choice first.
+    pub fallback: Vec<Identity>,
     /// The stages that must be completed first.
     pub depends_on: Vec<StageId>,
     /// Paths the stage may change besides its deliverables.

@@ -106,12 +106,33 @@ pub enum RefusalClass {
     Configuration,
 }
 
+/// Whom a refusal binds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalScope {
+    /// Everybody of the family.
+    #[default]
+    Family,
+    /// Only runs of the same model.
+    Model,
+}
+
+impl RefusalScope {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_family(&self) -> bool {
+        *self == Self::Family
+    }
+}
+
 /// A refusal, with the line that says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
     /// What kind of refusal it is.
     pub class: RefusalClass,
+    /// Whom it binds.
+    #[serde(default, skip_serializing_if = "RefusalScope::is_family")]
+    pub scope: RefusalScope,
     /// The CLI's own words, at most 500 characters.
     pub line: String,
 }

@@ -274,7 +274,7 @@ fn begin(
     if budget.pauses.is_empty() {
         return Some(begin);
     }
-    let pause = family(&stage.worker).and_then(|family| Some(budget.paused(&family, now)?.until));
+    let pause = family(&stage.worker).and_then(|family| Some(budget.paused(&family, None, now)?.until));
     Some(begin.max(pause.unwrap_or(begin)))
 }
 

@@ -121,7 +121,7 @@ pub fn staff(brief: &Brief, number: u32) -> Result<Rung, Unstaffed> {
 }
 
 /// The address names the model; two names for it are no two opinions.
-fn same_model(one: &Identity, other: &Identity) -> bool {
+pub(super) fn same_model(one: &Identity, other: &Identity) -> bool {
     one.email().eq_ignore_ascii_case(other.email())
 }
 
@@ -165,6 +165,7 @@ mod tests {
             verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
             gate_caps: None,
             members,
+            fallbacks: std::collections::BTreeMap::new(),
             card,
         }
     }

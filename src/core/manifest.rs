@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fault::Faults;
-use super::ids::FamilyName;
+use super::ids::{FamilyName, Identity};
 use super::paths::PathPatterns;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::verdict::BEST;
@@ -28,6 +28,10 @@ pub const VERSION: u32 = 1;
 pub const MAX_PARALLEL: u32 = 64;
 /// The most retries of one kind: more would only hide a fault that a person should see.
 pub const MAX_RETRIES: u32 = 20;
+/// The most failures that a breaker may wait for: more would never come together.
+pub const MAX_BREAKER_FAILURES: u32 = 100;
+/// The longest window of a breaker.
+const MAX_BREAKER_WINDOW: Seconds = Seconds(24 * 3600);
 /// The name that stands for a card's own acceptance command among the gates.
 pub const ACCEPTANCE_GATE: &str = "acceptance";
 /// What `worktrees` replaces by the name of the repository's directory.
@@ -69,6 +73,11 @@ pub struct Manifest {
     pub retry: Retry,
     /// What differs from the built-in families, and families of one's own.
     pub families: BTreeMap<FamilyName, FamilyOverride>,
+    /// Who takes a run of a family while that family waits for its provider: `claude: "GPT-5.6 Sol <gpt-5-6-sol@local>"`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fallback: BTreeMap<FamilyName, Identity>,
+    /// When a family whose provider keeps failing waits as a whole.
+    pub breaker: Breaker,
     /// Whether verifiers also score a change, and how low a score may be.
     pub review: Review,
     /// Whether a verified change lands by itself (`auto`) or waits for `autometta approve` (`ask`). Default `auto`.
@@ -115,6 +124,18 @@ pub struct Retry {
     /// After a run that was lost without its own fault. Default 3.
     #[schemars(range(max = 20))]
     pub infrastructure: u32,
+}
+
+/// When a family's circuit breaker opens: nobody of the family is dispatched for a while, then one run tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// After how many failures of the provider, across all stages: overloaded, out of reach, or a crash before any
+    /// answer. 0 for never. Default 4.
+    #[schemars(range(max = 100))]
+    pub failures: u32,
+    /// Within how long. Default 10 minutes.
+    pub window: TimeLimit,
 }
 
 /// What a verifier is asked for besides its verdict.
@@ -205,6 +226,8 @@ impl Default for Manifest {
             allow_unverified: Vec::new(),
             retry: Retry::default(),
             families: BTreeMap::new(),
+            fallback: BTreeMap::new(),
+            breaker: Breaker::default(),
             review: Review::default(),
             landing: LandingMode::Auto,
             notify: Vec::new(),
@@ -218,6 +241,12 @@ impl Default for Manifest {
 impl Default for Retry {
     fn default() -> Self {
         Self { work: 1, verifier: 3, infrastructure: 3 }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures: 4, window: TimeLimit::minutes(10) }
     }
 }
 
@@ -310,6 +339,14 @@ impl Manifest {
         }
         if !(1..=BEST).contains(&self.review.floor) {
             faults.add(None, "/review/floor", format!("`{}` is not a score between 1 and {BEST}", self.review.floor));
+        }
+        if self.breaker.failures > MAX_BREAKER_FAILURES {
+            let message = format!("`{}` is more than {MAX_BREAKER_FAILURES}", self.breaker.failures);
+            faults.add(None, "/breaker/failures", message);
+        }
+        if self.breaker.window.seconds() == Seconds(0) || self.breaker.window.seconds() > MAX_BREAKER_WINDOW {
+            let message = format!("`{}` is not between one second and a day", self.breaker.window);
+            faults.add(None, "/breaker/window", message);
         }
         for (key, tries) in [
             ("work", self.retry.work),

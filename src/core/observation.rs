@@ -248,22 +248,32 @@ pub struct Brief {
     pub verifier_caps: Vec<Reservation>,
     /// The gate run's own caps; none where there is nothing to run.
     pub gate_caps: Option<Reservation>,
-    /// Everybody whom the card names and some family serves, the ladder's rungs included.
+    /// Everybody whom the card names and some family serves, the ladder's rungs and all fallbacks included.
     pub members: Vec<Member>,
+    /// Who takes a run of a family while that waits for its provider, as the manifest says.
+    pub fallbacks: BTreeMap<FamilyName, Identity>,
 }
 
 impl Brief {
-    /// The same brief with those at work whom the state names, for a stage that has left its card's first rung.
+    /// The same brief with those at work whom the state names, for a stage that has left its card's first rung or
+    /// whose places others have taken.
     ///
     /// # Errors
     /// One of them is nobody whom the card names and a family serves.
-    pub fn staffed_for(mut self, stage: &Stage) -> Result<Self, String> {
-        if stage.rung == 0 {
+    pub fn staffed_for(self, stage: &Stage) -> Result<Self, String> {
+        if stage.rung == 0 && stage.fallback.is_none() {
             return Ok(self);
         }
+        self.staffed_with(stage, &stage.worker, &stage.verifiers)
+    }
+
+    /// The same brief with these at work.
+    ///
+    /// # Errors
+    /// One of them is nobody whom the card or the manifest names and a family serves.
+    pub fn staffed_with(self, stage: &Stage, worker: &Identity, seats: &[Identity]) -> Result<Self, String> {
         let find = |who: &Identity| {
-            let known = self.members.iter().find(|member| member.placed.identity == *who);
-            known.cloned().ok_or_else(|| {
+            self.member(who).cloned().ok_or_else(|| {
                 format!(
                     "no family serves `{who}`, who is to go on with the stage; name one under `families:` in \
                      .autometta.yaml, or `autometta skip {}` and then `autometta requeue {}` starts anew",
@@ -271,13 +281,24 @@ impl Brief {
                 )
             })
         };
-        let worker = find(&stage.worker)?;
-        let seats: Vec<Member> = stage.verifiers.iter().map(find).collect::<Result<_, _>>()?;
+        let worker = find(worker)?;
+        let seats = seats.iter().map(find).collect::<Result<_, _>>()?;
+        Ok(self.with(worker, seats))
+    }
+
+    /// The same brief with these at work.
+    #[must_use]
+    pub fn with(mut self, worker: Member, seats: Vec<Member>) -> Self {
         self.worker = worker.placed;
         self.worker_caps = worker.worker_caps;
         self.verifier_caps = seats.iter().map(|seat| seat.verifier_caps).collect();
         self.verifiers = seats.into_iter().map(|seat| seat.placed).collect();
-        Ok(self)
+        self
+    }
+
+    /// Somebody whom the card or the manifest names and a family serves.
+    pub fn member(&self, who: &Identity) -> Option<&Member> {
+        self.members.iter().find(|member| member.placed.identity == *who)
     }
 
     /// The first verifier that shares the worker's family without a rationale on the card.

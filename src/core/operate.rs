@@ -322,7 +322,7 @@ impl Desk {
 
     /// Lifts everything that a person may lift. A cap on spend that is still reached stays, and is named.
     fn resume(&mut self) -> Result<(), Refused> {
-        if !self.budget.halted && self.budget.pauses.is_empty() {
+        if !self.budget.halted && self.budget.waits(self.now).is_empty() {
             return Err(Refused::NotHalted);
         }
         let mut lifted: Vec<&str> = self.budget.halt_reasons.iter().map(|halt| halt.reason.as_str()).collect();
@@ -345,7 +345,8 @@ impl Desk {
         if !kept.is_empty() {
             return Err(Refused::StillOver(kept.join("; ")));
         }
-        let pauses: Vec<String> = self.budget.pauses.iter().map(|pause| format!("pause of {}", pause.family)).collect();
+        let waits = self.budget.waits(self.now);
+        let pauses: Vec<String> = waits.iter().map(|pause| format!("pause of {}", pause.who())).collect();
         lifted.extend(pauses.iter().map(String::as_str));
         let detail = format!("lifted {}", lifted.join(", "));
         self.budget.halted = false;
@@ -354,6 +355,7 @@ impl Desk {
         self.budget.halted_at = None;
         self.budget.turned_away = None;
         self.budget.pauses.clear();
+        self.budget.breakers.clear();
         self.note(None, "resumed", None, None, detail);
         Ok(())
     }
@@ -610,6 +612,7 @@ pub fn queued(card: &super::card::Card, path: String, base_branch: String) -> St
         failures: 0,
         rung: 0,
         failures_below: 0,
+        fallback: None,
         tokens: super::quantity::Tokens(0),
         cost_usd: super::quantity::MicroUsd(0),
         history: Vec::new(),

@@ -39,6 +39,22 @@ pub struct Policy {
     pub stage_tokens: Option<Tokens>,
     /// Money of all runs of a stage, likewise.
     pub stage_cost: Option<MicroUsd>,
+    /// When a family whose provider keeps failing waits as a whole.
+    pub breaker: BreakerPolicy,
+}
+
+/// When a family's circuit breaker opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BreakerPolicy {
+    /// After how many failures of its provider; 0 for never.
+    pub failures: u32,
+    /// Within how long; and how long a probe may run until it counts as answered.
+    #[serde(serialize_with = "in_seconds")]
+    pub window: TimeDelta,
+}
+
+fn in_seconds<S: serde::Serializer>(time: &TimeDelta, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_i64(time.num_seconds())
 }
 
 impl Default for Policy {
@@ -57,16 +73,12 @@ impl Default for Policy {
             deferrals: 12,
             stage_tokens: None,
             stage_cost: None,
+            breaker: BreakerPolicy { failures: 4, window: TimeDelta::minutes(10) },
         }
     }
 }
 
 impl Policy {
-    /// How long to put a run off after this many deferrals in a row: 1, 2, 4 … minutes, at most 30.
-    pub fn backoff(deferrals: u32) -> TimeDelta {
-        TimeDelta::minutes(1_i64.checked_shl(deferrals).unwrap_or(30).clamp(1, 30))
-    }
-
     /// How long a limit without a stated reset pauses its family.
     pub const UNSTATED_PAUSE: TimeDelta = TimeDelta::hours(1);
     /// The shortest pause: a reset that has just passed is asked again after this.

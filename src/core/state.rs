@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exit::EndedBy;
+use super::fallback::Fallback;
 use super::honesty::FrozenFile;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::notice::Notice;
@@ -88,6 +89,8 @@ pub struct Stage {
     pub rung: u32,
     /// How many of its work failures happened on the rungs below.
     pub failures_below: u32,
+    /// Whose places others have taken, while they wait for their provider.
+    pub fallback: Option<Fallback>,
     /// Tokens of all its runs.
     pub tokens: Tokens,
     /// Cost of all its runs.
@@ -124,6 +127,7 @@ impl Stage {
 
     /// Forgets what was tried: the next dispatch is by its card as it then is, on the ladder's first rung.
     pub fn start_anew(&mut self) {
+        self.end_fallback();
         self.failures = 0;
         self.rung = 0;
         self.failures_below = 0;

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fallback::Fallback;
 use super::fault::Faults;
 use super::honesty::FrozenFile;
 use super::ids::{CommitId, Identity, Role, RunId, StageId};
@@ -130,6 +131,9 @@ pub struct StageDoc {
     /// How many of its work failures happened on the rungs below.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures_below: u32,
+    /// Whose places others have taken, while they wait for their provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// Who makes the change.
     pub worker: Identity,
     /// Who judges it.
@@ -255,6 +259,7 @@ impl From<&Stage> for StageDoc {
             failures: stage.failures,
             rung: stage.rung,
             failures_below: stage.failures_below,
+            fallback: stage.fallback.clone(),
             worker: stage.worker.clone(),
             verifiers: stage.verifiers.clone(),
             quorum: stage.quorum,
@@ -437,6 +442,7 @@ impl StageDoc {
             failures: self.failures,
             rung: self.rung,
             failures_below: self.failures_below,
+            fallback: self.fallback.clone(),
             tokens: self.tokens,
             cost_usd: self.cost_usd,
             history: self.history.clone(),

@@ -8,7 +8,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::core::exit::{Refusal, RefusalClass};
+use crate::core::exit::{Refusal, RefusalClass, RefusalScope};
 
 /// One wording of a refusal.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +227,11 @@ impl Resets {
 
 /// A refusal whose line is cut to the 500 characters that its record allows, on one line.
 pub fn refusal(class: RefusalClass, line: &str) -> Refusal {
-    Refusal { class, line: line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect() }
+    Refusal {
+        class,
+        scope: RefusalScope::Family,
+        line: line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect(),
+    }
 }
 
 fn folded(text: &str) -> String {

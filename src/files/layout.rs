@@ -70,6 +70,16 @@ impl Layout {
         self.state.join(".tick.again")
     }
 
+    /// The lock that the process holds that waits for a known time.
+    pub fn wake_lock(&self) -> PathBuf {
+        self.state.join(".wake.lock")
+    }
+
+    /// The time that it waits for.
+    pub fn wake(&self) -> PathBuf {
+        self.state.join("wake")
+    }
+
     /// What the last tick saw.
     pub fn heartbeat(&self) -> PathBuf {
         self.state.join("heartbeat.json")

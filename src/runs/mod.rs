@@ -31,6 +31,7 @@ mod tail;
 mod teller;
 mod transcript;
 mod tree;
+mod waiter;
 mod watch;
 
 pub use dir::RunDir;
@@ -45,3 +46,4 @@ pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
 pub use supervise::supervise;
 pub use teller::{CommandEnd, detach, run_command, start_teller};
 pub use transcript::TranscriptPlace;
+pub use waiter::{become_tick, start_waiter};

@@ -120,13 +120,15 @@ pub fn of_card(
         verifier_caps,
         gate_caps,
         members,
+        fallbacks: manifest.fallback.clone(),
     }))
 }
 
-/// Everybody whom the card names and some family serves, each once.
+/// Everybody whom the card or `fallback:` names and some family serves, each once.
 fn members(families: &Families, manifest: &Manifest, card: &Card) -> Result<Vec<Member>, String> {
     let mut members: Vec<Member> = Vec::new();
-    for who in std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation) {
+    let named = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
+    for who in named.chain(&card.fallback).chain(manifest.fallback.values()) {
         if members.iter().any(|known| known.placed.identity == *who) {
             continue;
         }

@@ -123,6 +123,7 @@ fn carry_stage(site: &Site, old: CarriedStage, base_branch: &str, now: DateTime<
         failures: 0,
         rung: 0,
         failures_below: 0,
+        fallback: None,
         tokens: old.tokens,
         cost_usd: crate::core::quantity::MicroUsd(0),
         history: Vec::new(),
@@ -142,6 +143,7 @@ fn carry_budget(site: &Site, old: &CarriedBudget) -> Budget {
     let pauses = old.pause.iter().flat_map(|pause| {
         site.families.iter().filter(|family| family.model_use == crate::families::ModelUse::Calls).map(|family| Pause {
             family: family.name.clone(),
+            model: None,
             until: pause.until,
             reason: pause.reason.clone().unwrap_or_else(|| "version 1 paused everything".to_owned()),
         })

@@ -75,7 +75,7 @@ impl Counts {
             cost_spent_usd: budget.cost_spent_usd,
             cost_cap_usd: budget.cost_cap_usd,
             halts: budget.halt_reasons.iter().map(|halt| halt.reason).collect(),
-            pauses: budget.pauses.clone(),
+            pauses: budget.waits(now),
         }
     }
 }

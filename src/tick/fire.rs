@@ -24,7 +24,7 @@ use super::heartbeat;
 use super::observe::{Observer, Purpose};
 use super::perform::perform;
 use super::site::Site;
-use super::{carry, clock, fleet, snapshot, tell};
+use super::{carry, clock, fleet, snapshot, tell, wake};
 
 /// How often one fire goes round for stages that landed in it, and how often it looks again for ticks that found the
 /// lock held.
@@ -124,6 +124,9 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     if report.notes.is_empty() {
         idle += 1;
     }
+    let left = if moved { wake::Left::Moved } else { wake::Left::AsBefore };
+    wake::see_to(site, &loaded, left, clock::now())
+        .unwrap_or_else(|error| warn!(repo = %site.root.display(), "nobody waits for the next known time: {error}"));
     report.in_flight = loaded.state.flights().count();
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();

@@ -33,6 +33,7 @@ mod site;
 pub mod snapshot;
 pub mod tell;
 mod versions;
+pub mod wake;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

@@ -14,13 +14,14 @@ use super::meter::meter_for;
 use super::perform::LAUNCH_LOG;
 use crate::core::budget::Window;
 use crate::core::exit::{ExitRecord, Outbox};
+use crate::core::fallback;
 use crate::core::forecast;
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
 use crate::core::ids::{CommitId, Identity, Role, RunId, StageId};
 use crate::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Product, Pulse,
-    Returned, Sighting, Watched, WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Placed, Product,
+    Pulse, Returned, Sighting, Watched, WorkSighting,
 };
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
@@ -123,13 +124,15 @@ impl Observer<'_> {
             self.brief(stage, seen);
             self.tip(&stage.base_branch, seen)?;
             self.contract(stage, seen);
+            let free =
+                |placed: &Placed| loaded.budget.paused(&placed.family, placed.model.as_deref(), self.now).is_none();
             let may_start = |brief: Brief| {
                 brief.same_family().is_none()
-                    && loaded.budget.paused(&brief.worker.family, self.now).is_none()
+                    && (free(&brief.worker) || fallback::relieved(&brief, free).is_some())
                     && forecast::shortfall(&loaded.budget, &brief).is_empty()
             };
             let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
-            if brief.and_then(|brief| brief.staffed_for(stage).ok()).is_some_and(may_start) {
+            if brief.and_then(|brief| fallback::own(*brief, stage).ok()).is_some_and(may_start) {
                 room -= 1;
             }
             if room == 0 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::core::card::Card;
+use crate::core::fallback;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
 use crate::core::ladder;
@@ -203,6 +204,7 @@ pub fn lint(site: &Site, path: &Path) -> Result<Linted, TickError> {
                 linted.faults.add(None, "Metadata", detail);
             }
             ladder_faults(&brief, &mut linted.faults);
+            fallback_faults(&brief, parsed.fallback_line, &mut linted.faults);
             let is_script = |member: &&Member| member.placed.family.as_str() == "script";
             let works = |member: &Member| {
                 let who = &member.placed.identity;
@@ -226,6 +228,15 @@ fn ladder_faults(brief: &Brief, faults: &mut Faults) {
     for number in 1..=ladder::height(brief) {
         if let Err(why) = ladder::staff(brief, number) {
             faults.add(None, "Escalation", format!("rung {number}: {why}"));
+        }
+    }
+}
+
+/// Those who could never take the worker's place.
+fn fallback_faults(brief: &Brief, line: Option<usize>, faults: &mut Faults) {
+    for who in &brief.card.fallback {
+        if let Err(why) = fallback::staffed(brief, who) {
+            faults.add(line, "Fallback", why.to_string());
         }
     }
 }

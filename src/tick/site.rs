@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::core::budget::Pause;
 use crate::core::fault::Faults;
 use crate::core::forecast;
 use crate::core::ids::{Identity, RunId, StageId};
 use crate::core::manifest::Manifest;
 use crate::core::notice::NoticeKind;
-use crate::core::policy::Policy;
+use crate::core::policy::{BreakerPolicy, Policy};
 use crate::core::state::{Life, Stage};
 use crate::core::step::{Hold, hold};
-use crate::families::Families;
+use crate::families::{Families, ModelUse};
 use crate::files::document::{self, Layer, LayerFaults};
 use crate::files::home::{Home, repo_id};
 use crate::files::layout::Layout;
@@ -91,6 +92,12 @@ impl Site {
             finished_kept: manifest.retention.finished_stages as usize,
             stage_tokens: manifest.defaults.stage_tokens,
             stage_cost: manifest.defaults.stage_cost,
+            breaker: BreakerPolicy {
+                failures: manifest.breaker.failures,
+                window: TimeDelta::seconds(
+                    i64::try_from(manifest.breaker.window.seconds().0).unwrap_or(i64::MAX / 1000),
+                ),
+            },
             ..Policy::default()
         };
         Ok(Self {
@@ -137,6 +144,17 @@ impl Site {
         self.worktrees().join(run.to_string())
     }
 
+    /// What keeps somebody waiting for their provider now.
+    pub fn paused(&self, loaded: &Loaded, who: &Identity, now: DateTime<Utc>) -> Option<Pause> {
+        let family = self.families.of(who)?;
+        // Most of the time nobody waits, and then nobody needs to know which model that would be.
+        if loaded.budget.pauses.is_empty() && loaded.budget.breakers.is_empty() {
+            return None;
+        }
+        let model = (family.model_use == ModelUse::Calls).then(|| family.resolve(who).ok()).flatten();
+        loaded.budget.paused(&family.name, model.as_deref(), now)
+    }
+
     /// The branch that stages land on.
     pub fn base_branch(&self) -> Result<String, TickError> {
         self.manifest.base_branch.clone().ok_or_else(|| TickError::NoBaseBranch { path: self.root.join(MANIFEST) })
@@ -147,9 +165,8 @@ impl Site {
 pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> Option<Hold> {
     let held = hold(&loaded.state.stages, stage, &loaded.budget, &site.policy, now);
     let pause = || {
-        let family = site.families.of(&stage.worker).filter(|_| matches!(stage.life, Life::Pending(_)))?;
-        let pause = loaded.budget.paused(&family.name, now)?;
-        Some(Hold::Paused(family.name.to_string(), pause.until))
+        let pause = site.paused(loaded, stage.own_worker(), now).filter(|_| matches!(stage.life, Life::Pending(_)))?;
+        Some(Hold::Paused(pause.who(), pause.until))
     };
     let unaffordable = || {
         let is_pending = matches!(stage.life, Life::Pending(_));
@@ -195,8 +212,26 @@ pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, TickError> {
 /// Everything that is wrong with a manifest beyond its shape, its families included.
 fn check(manifest: &Manifest) -> Faults {
     let mut faults = manifest.validate();
-    if let Err(of_families) = Families::new(&manifest.families) {
-        faults.0.extend(of_families.0);
+    match Families::new(&manifest.families) {
+        Ok(families) => fallback_faults(manifest, &families, &mut faults),
+        Err(of_families) => faults.0.extend(of_families.0),
     }
     faults
+}
+
+/// Who is to take over must be of some family, and of another than the one that waits.
+fn fallback_faults(manifest: &Manifest, families: &Families, faults: &mut Faults) {
+    for (family, who) in &manifest.fallback {
+        let place = format!("/fallback/{family}");
+        if families.get(family).is_none() {
+            faults.add(None, place.clone(), format!("there is no family `{family}`; name one under `families:`"));
+        }
+        match families.of(who) {
+            None => faults.add(None, place, format!("no family serves `{who}`; name one under `families:`")),
+            Some(own) if own.name == *family => {
+                faults.add(None, place, format!("`{who}` is of family {family} itself, and would wait with it"));
+            }
+            Some(_) => {}
+        }
+    }
 }

@@ -118,6 +118,7 @@ impl Page<'_> {
         self.card(story, stage);
         self.field("worker", &clean(&stage.worker.to_string()), Tone::Plain);
         self.field("rung", &rung(stage), Tone::Plain);
+        self.field("fallback", &fallback(stage), Tone::Plain);
         for verifier in &stage.verifiers {
             self.field("verifier", &clean(&verifier.to_string()), Tone::Plain);
         }
@@ -341,6 +342,14 @@ fn rung(stage: &StageDoc) -> String {
         .collect();
     before.dedup();
     format!("{} (escalated from {})", stage.rung, before.join(", then "))
+}
+
+/// Whose places others have taken, and what they wait for; nothing where everybody stands in their own.
+fn fallback(stage: &StageDoc) -> String {
+    let Some(own) = &stage.fallback else { return String::new() };
+    let places = std::iter::once((&own.worker, &stage.worker)).chain(own.verifiers.iter().zip(&stage.verifiers));
+    let taken = places.filter(|(own, now)| own != now).map(|(own, _)| clean(own.name()));
+    format!("in place of {}: {}", taken.collect::<Vec<_>>().join(", "), clean(&own.because))
 }
 
 fn status(stage: &StageDoc) -> String {

@@ -129,11 +129,13 @@ impl Eye {
             }
         }
         let family = |identity: &crate::core::ids::Identity| site.families.of(identity).map(|spec| spec.name.clone());
+        let pause = |identity: &crate::core::ids::Identity| site.paused(loaded, identity, now);
         let scene = Scene {
             root: &site.root,
             loaded,
             policy: &site.policy,
             family: &family,
+            pause: &pause,
             heartbeat: heartbeat.as_ref(),
             timer: timer.as_ref(),
             glances: &glances,

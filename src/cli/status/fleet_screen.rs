@@ -103,7 +103,7 @@ fn note(member: &Member, summary: &Summary, fleet: &Fleet, look: &Look) -> Cell 
         tone = Tone::Bad;
     }
     for pause in &summary.pauses {
-        words.push(format!("PAUSED {} until {}", pause.family, look.until(pause.until, fleet.at)));
+        words.push(format!("PAUSED {} until {}", clean(&pause.who()), look.until(pause.until, fleet.at)));
         is_warned(&mut tone);
     }
     if member.enabled && summary.pulse == Pulse::NoTimer {

@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::view::{Hand, Scene, Standing};
 use crate::cli::terminal::look::{between, span};
 use crate::cli::terminal::text::clean;
+use crate::core::budget::Pause;
 use crate::core::forecast;
-use crate::core::ids::{FamilyName, StageId};
+use crate::core::ids::StageId;
 use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
 use crate::core::state::{EndStatus, Gating, Life, Over, Pending, Reason, Said, Seat, Stage, Stopping, Verifying};
@@ -134,10 +135,8 @@ fn because(reason: &Reason) -> String {
     if detail.is_empty() { reason.code.clone() } else { format!("{}: {detail}", reason.code) }
 }
 
-fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<(FamilyName, DateTime<Utc>)> {
-    let family = (scene.family)(&stage.worker)?;
-    let until = scene.loaded.budget.paused(&family, scene.now)?.until;
-    Some((family, until))
+fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<Pause> {
+    (scene.pause)(stage.own_worker())
 }
 
 /// Why a whole attempt of a stage would not fit into what is left, where it would not.
@@ -151,8 +150,8 @@ fn not_begun(why: String) -> Next {
     Next::words(format!("not begun: {}", clean(&why)))
 }
 
-fn paused(scene: &Scene<'_>, family: &FamilyName, until: DateTime<Utc>) -> Next {
-    Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
+fn paused(scene: &Scene<'_>, pause: &Pause) -> Next {
+    Next::at(format!("{} is paused until {}", pause.who(), scene.look.until(pause.until, scene.now)), Some(pause.until))
 }
 
 fn retries(scene: &Scene<'_>, at: DateTime<Utc>) -> Next {
@@ -175,7 +174,7 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         Some(Hold::Parallel(_)) => short(scene, stage).map_or_else(|| in_line(turns, stage), not_begun),
         Some(Hold::Unaffordable(why)) => not_begun(why),
         None => match (pause_of(scene, stage), short(scene, stage)) {
-            (Some((family, until)), _) => paused(scene, &family, until),
+            (Some(pause), _) => paused(scene, &pause),
             (None, Some(why)) => not_begun(why),
             (None, None) if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
                 turns.next_tick(&how_it_starts(stage), scene)
@@ -275,9 +274,8 @@ fn seat_next(scene: &Scene<'_>, turns: &Turns, seat: &Seat) -> Next {
     if let Some(at) = seat.not_before.filter(|at| *at > scene.now) {
         return retries(scene, at);
     }
-    let family = (scene.family)(&seat.verifier);
-    match family.and_then(|family| Some((scene.loaded.budget.paused(&family, scene.now)?.until, family))) {
-        Some((until, family)) => paused(scene, &family, until),
+    match (scene.pause)(&seat.verifier) {
+        Some(pause) => paused(scene, &pause),
         None => turns.next_tick("verifiers start", scene),
     }
 }

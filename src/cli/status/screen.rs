@@ -117,9 +117,9 @@ fn warnings(status: &RepoStatus, look: &Look) -> Vec<String> {
             if detail.contains("autometta resume") { String::new() } else { format!("; {}", clean(&halt.way_out)) };
         add(Tone::Bad, format!("HALTED {}: {}{way_out}{since}", clean(&halt.code), detail.trim_end_matches('.')));
     }
-    for pause in status.budget.pauses.iter().filter(|pause| pause.until > now) {
+    for pause in status.budget.waits(now) {
         let until = look.until(pause.until, now);
-        add(Tone::Warn, format!("PAUSED {} until {until}: {}", pause.family, clean(&pause.reason)));
+        add(Tone::Warn, format!("PAUSED {} until {until}: {}", clean(&pause.who()), clean(&pause.reason)));
     }
     match status.beat.pulse {
         Pulse::Regular | Pulse::Unneeded => {}

@@ -86,6 +86,7 @@ fn stage(id: &str, life: Life) -> Stage {
         failures: 0,
         rung: 0,
         failures_below: 0,
+        fallback: None,
         tokens: Tokens(0),
         cost_usd: MicroUsd(0),
         history: Vec::new(),
@@ -196,6 +197,7 @@ impl World {
             loaded: &loaded,
             policy: &Policy { max_parallel: self.max_parallel, ..Policy::default() },
             family: &family,
+            pause: &|who| loaded.budget.paused(&family(who)?, None, now()),
             heartbeat: heartbeat.as_ref(),
             timer: self.timer.as_ref(),
             glances: &self.glances,
@@ -312,7 +314,7 @@ fn paused() -> World {
         other
     }]);
     let reason = "You've hit your usage limit. Try again at 5:25 AM.".to_owned();
-    world.budget.pauses = vec![Pause { family: "claude".parse().expect("name"), until: ago(-72), reason }];
+    world.budget.pauses = vec![Pause { family: "claude".parse().expect("name"), model: None, until: ago(-72), reason }];
     world
 }
 
@@ -389,7 +391,12 @@ fn fleet() -> Fleet {
         last_tick: Some(ago(2)),
         pulse: Pulse::Regular,
     };
-    let pause = Pause { family: "claude".parse().expect("name"), until: ago(-72), reason: "usage limit".to_owned() };
+    let pause = Pause {
+        family: "claude".parse().expect("name"),
+        model: None,
+        until: ago(-72),
+        reason: "usage limit".to_owned(),
+    };
     let gone = "/home/ada/gone cannot be used as a repository: there is no such folder";
     let members = [
         ("gone", Err(gone)),

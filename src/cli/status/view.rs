@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::next::{self, Group, Next};
 use crate::cli::terminal::Look;
 use crate::cli::terminal::look::{between, span};
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Pause};
 use crate::core::forecast::{self, Forecast};
 use crate::core::ids::{FamilyName, Identity, RunId, StageId};
 use crate::core::inbox::{Item, items};
@@ -35,6 +35,8 @@ pub struct Scene<'a> {
     pub policy: &'a Policy,
     /// The family of an identity.
     pub family: &'a dyn Fn(&Identity) -> Option<FamilyName>,
+    /// What keeps an identity waiting for its provider.
+    pub pause: &'a dyn Fn(&Identity) -> Option<Pause>,
     /// What the last tick saw.
     pub heartbeat: Option<&'a Heartbeat>,
     /// The timer that is installed.

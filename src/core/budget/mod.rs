@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod admission;
+mod breaker;
 mod caps;
 mod charge;
 mod drain;
@@ -20,6 +21,7 @@ mod spend;
 mod window;
 
 pub use admission::Admission;
+pub use breaker::{Breaker, Change};
 pub use caps::{CapChange, parse_dollars, parse_tokens};
 pub use charge::Charge;
 pub use drain::Drain;
@@ -83,6 +85,9 @@ pub struct Budget {
     pub halted_at: Option<DateTime<Utc>>,
     /// Families that wait for their provider.
     pub pauses: Vec<Pause>,
+    /// Families whose provider failed lately.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<Breaker>,
     /// What the next run would have taken that a cap on spend turned away; its halt ends by itself once that fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turned_away: Option<Reservation>,

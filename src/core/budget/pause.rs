@@ -1,4 +1,4 @@
-//! Pauses: families that wait for their provider. A pause ends by itself.
+//! Pauses: families, or single models of theirs, that wait for their provider. A pause ends by itself.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -7,30 +7,93 @@ use serde::{Deserialize, Serialize};
 use super::Budget;
 use crate::core::ids::FamilyName;
 
-/// A family that waits for its provider.
+/// A family, or one model of it, that waits for its provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
     /// The family.
     pub family: FamilyName,
+    /// The one model that waits, as its CLI knows it; without one, the whole family does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// When it may be asked again.
     pub until: DateTime<Utc>,
     /// The provider's words.
     pub reason: String,
 }
 
-impl Budget {
-    /// Pauses a family until a time; a pause that ends later stays.
-    pub fn pause(&mut self, family: &FamilyName, until: DateTime<Utc>, reason: &str) {
-        match self.pauses.iter_mut().find(|pause| pause.family == *family) {
-            Some(pause) if pause.until >= until => {}
-            Some(pause) => *pause = Pause { family: family.clone(), until, reason: reason.to_owned() },
-            None => self.pauses.push(Pause { family: family.clone(), until, reason: reason.to_owned() }),
+impl Pause {
+    /// Who waits, in words: the family, with the model where only that does.
+    pub fn who(&self) -> String {
+        match &self.model {
+            None => self.family.to_string(),
+            Some(model) => format!("{} ({model})", self.family),
         }
     }
 
-    /// The pause that binds a family now.
-    pub fn paused(&self, family: &FamilyName, now: DateTime<Utc>) -> Option<&Pause> {
-        self.pauses.iter().find(|pause| pause.family == *family && pause.until > now)
+    /// Whether it binds a run of this family and model now.
+    fn binds(&self, family: &FamilyName, model: Option<&str>, now: DateTime<Utc>) -> bool {
+        let same = self.model.is_none() || self.model.as_deref() == model;
+        self.family == *family && same && self.until > now
+    }
+}
+
+impl Budget {
+    /// Pauses a family, or one model of it, until a time; a pause of the same that ends later stays.
+    pub fn pause(&mut self, family: &FamilyName, model: Option<&str>, until: DateTime<Utc>, reason: &str) {
+        let new = Pause { family: family.clone(), model: model.map(str::to_owned), until, reason: reason.to_owned() };
+        match self.pauses.iter_mut().find(|pause| pause.family == new.family && pause.model == new.model) {
+            Some(pause) if pause.until >= until => {}
+            Some(pause) => *pause = new,
+            None => self.pauses.push(new),
+        }
+    }
+
+    /// What keeps runs of this family and model waiting for their provider now, whichever ends last: a pause, or the
+    /// family's open breaker.
+    pub fn paused(&self, family: &FamilyName, model: Option<&str>, now: DateTime<Utc>) -> Option<Pause> {
+        let pauses = self.pauses.iter().filter(|pause| pause.binds(family, model, now)).cloned();
+        let breaker = self.breakers.iter().filter(|breaker| breaker.family == *family);
+        pauses.chain(breaker.filter_map(|breaker| breaker.hold(now))).max_by_key(|pause| pause.until)
+    }
+
+    /// Everything that waits for a provider now, open breakers included.
+    pub fn waits(&self, now: DateTime<Utc>) -> Vec<Pause> {
+        let pauses = self.pauses.iter().filter(|pause| pause.until > now).cloned();
+        pauses.chain(self.breakers.iter().filter_map(|breaker| breaker.hold(now))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn a_pause_of_a_model_binds_only_that_model_and_the_longest_pause_counts() {
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        let at = |minutes| now + TimeDelta::minutes(minutes);
+        let family = |name: &str| name.parse::<FamilyName>().expect("family");
+        let mut budget = Budget::default();
+        budget.pause(&family("claude"), Some("opus"), at(30), "weekly opus limit");
+        for (name, model, paused) in [
+            ("claude", Some("opus"), true),
+            ("claude", Some("sonnet"), false),
+            ("claude", None, false),
+            ("codex", Some("opus"), false),
+        ] {
+            assert_eq!(budget.paused(&family(name), model, now).is_some(), paused, "{name} {model:?}");
+        }
+        assert_eq!(budget.paused(&family("claude"), Some("opus"), at(30)), None, "it ends by itself");
+        budget.pause(&family("claude"), None, at(10), "session limit");
+        budget.pause(&family("claude"), Some("opus"), at(20), "shorter");
+        let until = |model| budget.paused(&family("claude"), model, now).map(|pause| (pause.who(), pause.until));
+        assert_eq!(until(Some("opus")), Some(("claude (opus)".to_owned(), at(30))));
+        assert_eq!(until(Some("sonnet")), Some(("claude".to_owned(), at(10))));
+        assert_eq!(until(None), Some(("claude".to_owned(), at(10))));
+        let old = r#"{"family":"claude","until":"1970-01-01T01:00:00Z","reason":"limit"}"#;
+        let old: Pause = serde_json::from_str(old).expect("a pause of an earlier version");
+        assert_eq!((old.model.clone(), old.who()), (None, "claude".to_owned()));
+        assert!(!serde_json::to_string(&old).expect("json").contains("model"));
     }
 }

@@ -31,6 +31,7 @@ pub(super) const WORKER: &str = "Worker";
 pub(super) const VERIFIER: &str = "Verifier";
 pub(super) const PANEL: &str = "Verifier panel";
 pub(super) const ESCALATION: &str = "Escalation";
+pub(super) const FALLBACK: &str = "Fallback";
 pub(super) const DEPENDS_ON: &str = "Depends on";
 pub(super) const PATH_CLAIMS: &str = "Path claims";
 pub(super) const PRIORITY: &str = "Priority";
@@ -39,11 +40,12 @@ pub(super) const VERIFIER_EFFORT: &str = "Verifier effort";
 pub(super) const SAME_FAMILY: &str = "Same family";
 pub(super) const LANDING: &str = "Landing";
 pub(super) const SILENCE_LIMIT: &str = "Silence limit";
-pub(super) const METADATA_KEYS: [&str; 12] = [
+pub(super) const METADATA_KEYS: [&str; 13] = [
     WORKER,
     VERIFIER,
     PANEL,
     ESCALATION,
+    FALLBACK,
     DEPENDS_ON,
     PATH_CLAIMS,
     PRIORITY,

@@ -33,6 +33,8 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
     let worker = reader.required_value(fields, name::WORKER, value::identity);
     let verifiers = reader.verifiers(fields);
     let escalation = reader.value(fields, name::ESCALATION, value::identities).unwrap_or_default();
+    let fallback = reader.value(fields, name::FALLBACK, value::identities).unwrap_or_default();
+    let fallback_line = fields.get(name::FALLBACK).map(|field| field.line);
     let depends_on =
         reader.value(fields, name::DEPENDS_ON, |text| value::dependencies(text, &stage)).unwrap_or_default();
     let path_claims = reader.value(fields, name::PATH_CLAIMS, value::paths).unwrap_or_default();
@@ -73,6 +75,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 verifiers,
                 adversarial_seats,
                 escalation,
+                fallback,
                 depends_on,
                 path_claims,
                 priority,
@@ -92,7 +95,7 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 budget,
                 script,
             };
-            Ok(Parsed { card, warnings })
+            Ok(Parsed { card, warnings, fallback_line })
         }
         _ => {
             faults.0.sort_by_key(|fault| fault.line);

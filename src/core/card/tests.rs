@@ -117,7 +117,7 @@ fn paths(paths: &[RelativePath]) -> Vec<&str> {
 
 #[test]
 fn the_contracts_card_is_read_whole() {
-    let Parsed { card, warnings } = parse(CARD).expect("card");
+    let Parsed { card, warnings, .. } = parse(CARD).expect("card");
     assert_eq!(warnings, Faults::default());
     assert_eq!(card.title, "Print a greeting");
     assert_eq!(card.worker.handle(), "claude-sonnet-5");

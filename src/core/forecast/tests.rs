@@ -82,7 +82,7 @@ fn a_deferral_and_a_pause_are_waited_for() {
     late.life = Life::Pending(Pending { not_before: Some(now() + TimeDelta::minutes(30)), ..Pending::default() });
     assert_eq!(minutes(&expected(&state(vec![late]), &learnt(), 1)), 55);
     let mut budget = learnt();
-    budget.pause(&"claude".parse().expect("family"), now() + TimeDelta::minutes(90), "limit");
+    budget.pause(&"claude".parse().expect("family"), None, now() + TimeDelta::minutes(90), "limit");
     assert_eq!(minutes(&expected(&state(vec![stage("01-a", "")]), &budget, 1)), 115);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every dispatch passes the same [`door`](super::door).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,8 @@ use chrono::{DateTime, Utc};
 use super::afford;
 use super::door::{StageCap, admit, fleet_refuses, flight, paused, stage_admits};
 use super::turn::{Turn, keep};
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Pause};
+use crate::core::fallback::{self, Fallback};
 use crate::core::honesty::FrozenFile;
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::{Brief, Placed};
@@ -166,7 +168,7 @@ fn start_gate(turn: &mut Turn, stage: &mut Stage) {
 /// The seats of a panel are one dispatch: all that are to be asked, or none.
 fn start_seats(turn: &mut Turn, stage: &mut Stage) {
     let Life::Verifying(verifying) = stage.life.clone() else { return };
-    let brief = match brief(turn, stage) {
+    let mut brief = match brief(turn, stage) {
         None => return,
         Some(Ok(brief)) => brief,
         Some(Err(why)) => {
@@ -180,26 +182,40 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         })
         .collect();
     let mut asked = Vec::new();
+    let mut waits = Vec::new();
+    let mut probed = BTreeSet::new();
     let mut total = Reservation::default();
     for index in open {
         let verifier = &verifying.seats[index].verifier;
         let at = brief.verifiers.iter().position(|placed| placed.identity == *verifier);
-        let Some((placed, caps)) = at.and_then(|at| Some((&brief.verifiers[at], brief.verifier_caps.get(at)?))) else {
+        let Some((at, caps)) = at.and_then(|at| Some((at, *brief.verifier_caps.get(at)?))) else {
             return;
         };
-        let caps = brief.reservation(&turn.budget, verifier, Role::Verifier, *caps);
-        let same_family = placed.family == brief.worker.family && brief.card.same_family.is_none();
-        if same_family {
-            let reason = same_family_reason(placed);
+        let own = brief.verifiers[at].clone();
+        if own.family == brief.worker.family && brief.card.same_family.is_none() {
+            let reason = same_family_reason(&own);
             return park_seats(turn, stage, verifying, reason);
         }
-        if paused(turn, placed) {
+        let (placed, caps) = match paused(turn, &own) {
+            None => (own, caps),
+            Some(hold) => match fallback::seat(&brief, at, |placed| paused(turn, placed).is_none()).cloned() {
+                None => continue,
+                Some(member) => {
+                    waits.push(waits_for(&hold));
+                    brief.verifiers[at] = member.placed.clone();
+                    (member.placed, member.verifier_caps)
+                }
+            },
+        };
+        // One run alone tries whether a provider answers again.
+        if turn.budget.wants_probe(&placed.family, turn.now) && !probed.insert(placed.family.clone()) {
             continue;
         }
         total.tokens += caps.tokens;
         total.cost_usd += caps.cost_usd;
         total.seconds += caps.seconds;
-        asked.push((index, placed.clone(), caps));
+        let caps = brief.reservation(&turn.budget, &placed.identity, Role::Verifier, caps);
+        asked.push((index, placed, caps));
     }
     if asked.is_empty() {
         return;
@@ -212,33 +228,53 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
     if fleet_refuses(turn, &total).is_some() || admit(turn, &total).is_none() {
         return;
     }
+    let before =
+        Fallback { worker: stage.worker.clone(), verifiers: stage.verifiers.clone(), because: waits.join("; ") };
     let mut seats = verifying.seats.clone();
     for (index, placed, caps) in asked {
         let flight = flight(turn, stage.next_run(Role::Verifier, seats[index].number), Some(&placed), caps);
         turn.launch(&flight.run);
         let detail = format!("{} ({}) on tree {}", placed.identity.name(), placed.family, verifying.candidate.tree);
         turn.note(&stage.id, Some(&flight.run), "dispatched", detail);
+        if let Some(known) = stage.verifiers.get_mut(index) {
+            known.clone_from(&placed.identity);
+        }
+        seats[index].verifier = placed.identity;
         seats[index].flight = Some(flight);
         seats[index].not_before = None;
     }
+    if before.verifiers != stage.verifiers {
+        turn.note(&stage.id, None, "fallback", fallback::in_words(&before, stage));
+        stage.fallback.get_or_insert(before);
+    }
     stage.life = Life::Verifying(Verifying { seats, ..verifying });
+}
+
+/// What somebody waits for, in words.
+fn waits_for(hold: &Pause) -> String {
+    format!("{} waits until {}: {}", hold.who(), hold.until.format("%Y-%m-%d %H:%M:%S UTC"), hold.reason)
 }
 
 /// Starts a pending stage's worker.
 fn start_worker(turn: &mut Turn, stage: &mut Stage) {
     let Life::Pending(pending) = stage.life.clone() else { return };
-    let brief = match brief(turn, stage) {
+    let own = turn.seen.briefs.get(&stage.id).cloned();
+    let own = match own.map(|brief| brief.and_then(|brief| fallback::own(*brief, stage))) {
         None => return,
         Some(Ok(brief)) => brief,
         Some(Err(why)) => return step_over(turn, stage, pending, Reason::new("card-unusable", why)),
     };
-    if let Some(verifier) = brief.same_family() {
+    if let Some(verifier) = own.same_family() {
         let reason = same_family_reason(verifier);
         return step_over(turn, stage, pending, reason);
     }
-    if paused(turn, &brief.worker) {
-        return;
-    }
+    let (brief, waits) = match paused(turn, &own.worker) {
+        None => (own.clone(), None),
+        Some(hold) => match fallback::relieved(&own, |placed| paused(turn, placed).is_none()) {
+            None => return,
+            Some(relieved) => (relieved, Some(waits_for(&hold))),
+        },
+    };
     let resume: Option<Resume> = match &pending.next {
         NextRun::Fresh => None,
         NextRun::Again { from } => from.clone(),
@@ -280,11 +316,10 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
     if matches!(pending.next, NextRun::Fresh) || stage.card_sha256.is_none() {
         stage.card_sha256 = Some(brief.card_sha256.clone());
         stage.title.clone_from(&brief.card.title);
-        stage.worker = brief.worker.identity.clone();
-        stage.verifiers = brief.verifiers.iter().map(|placed| placed.identity.clone()).collect();
         stage.quorum = brief.card.verifiers.quorum();
         stage.unverified = brief.card.verifiers.rationale().map(str::to_owned);
     }
+    let own = take_places(stage, &own, &brief, waits);
     let flight = flight(turn, stage.next_run(Role::Worker, None), Some(&brief.worker), caps);
     let run = flight.run.clone();
     turn.launch(&run);
@@ -292,6 +327,19 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         format!("{} ({}) on {} at {base_commit}", brief.worker.identity.name(), brief.worker.family, stage.base_branch);
     let work = Work { base_commit, started_at: turn.now };
     turn.moves(stage, Life::Working(Working { work, resume, flight }), Some(&run), "dispatched", detail);
+    if let Some(own) = own {
+        turn.note(&stage.id, Some(&run), "fallback", fallback::in_words(&own, stage));
+    }
+}
+
+/// Puts those at work whom the brief names, and remembers whose places they took where that is so.
+fn take_places(stage: &mut Stage, own: &Brief, now: &Brief, waits: Option<String>) -> Option<Fallback> {
+    let seats = |brief: &Brief| brief.verifiers.iter().map(|placed| placed.identity.clone()).collect();
+    stage.worker = now.worker.identity.clone();
+    stage.verifiers = seats(now);
+    stage.fallback =
+        waits.map(|because| Fallback { worker: own.worker.identity.clone(), verifiers: seats(own), because });
+    stage.fallback.clone()
 }
 
 /// The contract tests that an attempt has to leave alone, as they are at its base. None where nobody has looked yet.

@@ -2,7 +2,7 @@
 //! reserved + its own worst case stays within every cap.
 
 use super::turn::Turn;
-use crate::core::budget::Admission;
+use crate::core::budget::{Admission, Pause};
 use crate::core::card::Card;
 use crate::core::ids::RunId;
 use crate::core::observation::Placed;
@@ -85,14 +85,14 @@ pub(super) fn stage_admits(turn: &Turn, stage: &Stage, card: &Card, ask: &Reserv
     StageCap::Fits
 }
 
-/// Whether the family of somebody who is to run waits for its provider.
-pub(super) fn paused(turn: &Turn, placed: &Placed) -> bool {
-    turn.budget.paused(&placed.family, turn.now).is_some()
+/// What keeps somebody who is to run waiting for their provider.
+pub(super) fn paused(turn: &Turn, placed: &Placed) -> Option<Pause> {
+    turn.budget.paused(&placed.family, placed.model.as_deref(), turn.now)
 }
 
 /// A run that has passed the door.
-pub(super) fn flight(turn: &Turn, run: RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {
-    Flight {
+pub(super) fn flight(turn: &mut Turn, run: RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {
+    let flight = Flight {
         run,
         identity: placed.map(|placed| placed.identity.clone()),
         family: placed.map(|placed| placed.family.clone()),
@@ -100,5 +100,7 @@ pub(super) fn flight(turn: &Turn, run: RunId, placed: Option<&Placed>, reserved:
         reserved,
         dispatched_at: turn.now,
         stopping: None,
-    }
+    };
+    turn.probe(&flight);
+    flight
 }

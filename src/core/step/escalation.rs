@@ -36,6 +36,7 @@ impl Turn<'_> {
         stage.failures += 1;
         stage.failures_below = stage.failures;
         stage.rung = rung.number;
+        stage.fallback = None;
         stage.worker = rung.worker;
         stage.verifiers = rung.verifiers;
         let (run, predecessor) = (failure.run.clone(), failure.candidate.run.clone());

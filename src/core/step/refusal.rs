@@ -1,10 +1,11 @@
-//! What a provider's refusal means: one policy per class. None of them uses up an attempt.
+//! What becomes of a stage whose run was refused: the courses of `core::outcome`, taken. None of them uses up an attempt.
 
 use chrono::{DateTime, Utc};
 
 use super::turn::Turn;
 use crate::core::budget::{Halt, HaltReason};
 use crate::core::exit::{Refusal, RefusalClass};
+use crate::core::outcome::{Course, Outcome, backoff_of};
 use crate::core::policy::Policy;
 use crate::core::state::{EndStatus, Flight, Reason, RunOutcome, Stage};
 
@@ -21,7 +22,7 @@ pub(super) enum PutOff {
     Never(EndStatus, Reason),
 }
 
-/// Applies the policy of a refusal's class. The run must have been settled before.
+/// Takes the course of a refusal. The run must have been settled, and its provider weighed, before.
 pub(super) fn put_off(
     turn: &mut Turn,
     stage: &Stage,
@@ -30,34 +31,59 @@ pub(super) fn put_off(
     resets_at: Option<DateTime<Utc>>,
 ) -> PutOff {
     let line = refusal.line.clone();
-    match refusal.class {
-        RefusalClass::Limit => {
-            let until = pause_end(turn.now, resets_at);
-            if let Some(family) = &flight.family {
-                turn.budget.pause(family, until, &line);
-            }
-            let detail = format!("{line} (paused until {})", until.format("%Y-%m-%d %H:%M:%S UTC"));
-            PutOff::Until { not_before: None, reason: Reason::new("limit", detail) }
-        }
-        RefusalClass::Overloaded | RefusalClass::Network => {
-            let code = if refusal.class == RefusalClass::Overloaded { "overloaded" } else { "network" };
-            let before = deferrals(stage, flight);
-            if before > turn.policy.deferrals {
-                let detail = format!("{line}; that was try {before} in a row, and the policy allows no more");
-                return PutOff::Never(EndStatus::Stalled, Reason::new("provider-down", detail));
-            }
-            let until = turn.now + Policy::backoff(before.saturating_sub(1));
-            let detail = format!("{line} (asked again at {})", until.format("%H:%M:%S UTC"));
-            PutOff::Until { not_before: Some(until), reason: Reason::new(code, detail) }
-        }
-        RefusalClass::Auth | RefusalClass::Billing | RefusalClass::Model | RefusalClass::Configuration => {
+    let outcome = Outcome::Refused(refusal.class, refusal.scope);
+    match outcome.course() {
+        Course::PauseFamily => pause(turn, flight, None, &line, resets_at),
+        Course::PauseModel => pause(turn, flight, flight.model.as_deref(), &line, resets_at),
+        Course::Defer => defer(turn, stage, flight, refusal),
+        Course::Halt => {
             let who = flight.identity.as_ref().map_or_else(|| "the gate".to_owned(), ToString::to_string);
             let detail = format!("{who} could not be started for {}: {line}", flight.run);
             turn.halt(vec![Halt { reason: HaltReason::DispatchConfigurationFault, detail }]);
             PutOff::Until { not_before: None, reason: Reason::new("dispatch-configuration-fault", line) }
         }
-        RefusalClass::Context => PutOff::Never(EndStatus::Failed, Reason::new("context-too-long", line)),
+        // No other attempt of the same worker would fit either.
+        Course::End | Course::GoOn | Course::RetryFree | Course::ChargeAttempt | Course::AskPerson => {
+            PutOff::Never(EndStatus::Failed, Reason::new("context-too-long", line))
+        }
     }
+}
+
+/// Pauses the family, or only the model where that is named, until the limit resets.
+fn pause(
+    turn: &mut Turn,
+    flight: &Flight,
+    model: Option<&str>,
+    line: &str,
+    resets_at: Option<DateTime<Utc>>,
+) -> PutOff {
+    let until = pause_end(turn.now, resets_at);
+    let mut who = String::new();
+    if let Some(family) = &flight.family {
+        turn.budget.pause(family, model, until, line);
+        who = model.map(|model| format!("{family}'s model {model} ")).unwrap_or_default();
+    }
+    let detail = format!("{line} ({who}paused until {})", until.format("%Y-%m-%d %H:%M:%S UTC"));
+    PutOff::Until { not_before: None, reason: Reason::new("limit", detail) }
+}
+
+/// Asks again later, each time after a longer wait; where the family waits as a whole by now, with it.
+fn defer(turn: &mut Turn, stage: &Stage, flight: &Flight, refusal: &Refusal) -> PutOff {
+    let line = &refusal.line;
+    let code = if refusal.class == RefusalClass::Overloaded { "overloaded" } else { "network" };
+    let before = deferrals(stage, flight);
+    if before > turn.policy.deferrals {
+        let detail = format!("{line}; that was try {before} in a row, and the policy allows no more");
+        return PutOff::Never(EndStatus::Stalled, Reason::new("provider-down", detail));
+    }
+    let hold = flight.family.as_ref().and_then(|family| turn.budget.paused(family, flight.model.as_deref(), turn.now));
+    if let Some(hold) = hold {
+        let detail = format!("{line} ({} waits until {})", hold.who(), hold.until.format("%Y-%m-%d %H:%M:%S UTC"));
+        return PutOff::Until { not_before: None, reason: Reason::new(code, detail) };
+    }
+    let until = turn.now + backoff_of(&flight.run, before.saturating_sub(1));
+    let detail = format!("{line} (asked again at {})", until.format("%H:%M:%S UTC"));
+    PutOff::Until { not_before: Some(until), reason: Reason::new(code, detail) }
 }
 
 /// How many runs of this seat in a row were refused, the one at hand included.

@@ -5,8 +5,9 @@ use super::{Effect, landing, verifying, working};
 use crate::core::exit::Usage;
 use crate::core::ids::{RunId, StageId};
 use crate::core::observation::{Ended, LostRun, Pulse, Sighting, Watched};
+use crate::core::outcome::{Health, Outcome};
 use crate::core::quantity::Seconds;
-use crate::core::state::{Awaits, Chore, EndStatus, Flight, Life, Over, Reason, RunOutcome, Stage, Stopping};
+use crate::core::state::{Awaits, Chore, EndStatus, Flight, Life, Over, Reason, Stage, Stopping};
 
 /// Moves one stage by what was seen of it.
 pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
@@ -83,16 +84,18 @@ pub(super) fn why_never_started(turn: &Turn, run: &RunId) -> String {
 
 /// Settles a run that never ran at all: nothing is charged.
 pub(super) fn settle_never_started(turn: &mut Turn, stage: &mut Stage, flight: &Flight) {
-    turn.settle(stage, flight, RunOutcome::NeverStarted, None, &Usage::none(), Seconds(0));
+    turn.weigh(flight, Health::Untold);
+    turn.settle(stage, flight, Outcome::NeverStarted.recorded(), None, &Usage::none(), Seconds(0));
     stage.add_chore(Chore::Clear { run: flight.run.clone() });
 }
 
 /// Settles a run that was lost, by what its output tells.
 pub(super) fn settle_lost(turn: &mut Turn, stage: &mut Stage, flight: &Flight, lost: &LostRun) {
-    let outcome = if flight.stopping.is_some() { RunOutcome::Cancelled } else { RunOutcome::Lost };
+    let outcome = if flight.stopping.is_some() { Outcome::Cancelled } else { Outcome::Lost }.recorded();
     // How long it lived is only known by the calendar, which jumps and runs on while the machine sleeps; its own cap
     // bounds it.
     let elapsed = lost.elapsed.map_or(flight.reserved.seconds, |elapsed| elapsed.min(flight.reserved.seconds));
+    turn.weigh(flight, Health::Untold);
     turn.settle(stage, flight, outcome, None, &lost.usage, elapsed);
     stage.add_chore(Chore::Clear { run: flight.run.clone() });
 }

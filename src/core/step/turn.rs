@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 
 use super::afford::Held;
 use super::{Effect, Note, Step};
-use crate::core::budget::{Budget, Halt, HaltReason};
+use crate::core::budget::{Budget, Change, Halt, HaltReason};
 use crate::core::exit::{EndedBy, Usage};
 use crate::core::forecast;
 use crate::core::ids::{Role, RunId, StageId};
 use crate::core::notice::{self, Notice, NoticeKey, NoticeKind};
 use crate::core::observation::{Captured, Observation};
+use crate::core::outcome::Health;
 use crate::core::policy::Policy;
 use crate::core::quantity::Seconds;
 use crate::core::state::{
@@ -154,8 +155,42 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Pauses that are over are forgotten.
+    /// Notes what has become of a family's breaker.
+    fn breaker(&mut self, run: Option<&RunId>, change: Option<Change>) {
+        if let Some((event, detail)) = change {
+            let (stage, run) = (run.map(|run| run.stage.clone()), run.cloned());
+            self.notes.push(Note { stage, run, event: event.to_owned(), from: None, to: None, detail });
+        }
+    }
+
+    /// Lets a run that was dispatched be its family's probe, where one is wanted.
+    pub(super) fn probe(&mut self, flight: &Flight) {
+        if let Some(family) = &flight.family {
+            let change = self.budget.probe_with(family, &flight.run, self.policy.breaker, self.now);
+            self.breaker(Some(&flight.run), change);
+        }
+    }
+
+    /// Takes in what a run's end says about its provider. Only what calls a model has one.
+    pub(super) fn weigh(&mut self, flight: &Flight, health: Health) {
+        let Some(family) = flight.family.as_ref().filter(|_| flight.model.is_some()) else { return };
+        let (run, policy) = (&flight.run, self.policy.breaker);
+        let change = match health {
+            Health::Answers => self.budget.provider_answered(run),
+            Health::Fails(words) => self.budget.provider_failed(family, run, &words, policy, self.now),
+            Health::Untold => {
+                self.budget.provider_untold(run, self.now);
+                None
+            }
+        };
+        self.breaker(Some(run), change);
+    }
+
+    /// Pauses that are over are forgotten, and breakers age.
     pub(super) fn end_pauses(&mut self) {
+        for change in self.budget.age_breakers(self.policy.breaker, self.now) {
+            self.breaker(None, Some(change));
+        }
         let now = self.now;
         let (over, on): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.budget.pauses).into_iter().partition(|p| p.until <= now);
@@ -167,7 +202,7 @@ impl<'a> Turn<'a> {
                 event: "pause-ended".to_owned(),
                 from: None,
                 to: None,
-                detail: format!("{} may be asked again", pause.family),
+                detail: format!("{} may be asked again", pause.who()),
             });
         }
     }

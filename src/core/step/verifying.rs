@@ -4,13 +4,14 @@ use super::refusal::{self, PutOff};
 use super::supervise::{Look, end_stopped, look, settle_lost, settle_never_started, why_never_started};
 use super::turn::{Turn, WorkFailure, keep};
 use super::unverified;
-use super::working::{crashed, how_it_ended, over_cap};
+use super::working::{how_it_ended, over_cap};
 use crate::core::card::{LandingMode, MAX_GATE_RETRIES};
 use crate::core::disagreement::{SeatVotes, disagreements};
 use crate::core::exit::{EndedBy, ExitRecord, GateResult, ProcessEnd};
 use crate::core::ids::{Role, RunId};
 use crate::core::observation::{Ended, Product, Returned};
-use crate::core::quorum::{self, Outcome, Vote};
+use crate::core::outcome::{self, Course, Outcome};
+use crate::core::quorum::{self, Vote};
 use crate::core::state::{
     Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, Overlap, PastRun,
     Reason, RunOutcome, Said, Seat, Stage, Verifying, Work,
@@ -289,6 +290,7 @@ fn seat_ended(
 ) -> Option<(EndStatus, Reason)> {
     let record = &ended.record;
     let Product::Verifier { verdict } = &ended.product else { return None };
+    turn.weigh(flight, outcome::health(record));
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
         stage.add_chore(Chore::Clear { run: flight.run.clone() });
@@ -297,47 +299,38 @@ fn seat_ended(
         settle(turn, stage, RunOutcome::Cancelled);
         return None;
     }
-    if record.ended_by == EndedBy::Cancelled {
-        settle(turn, stage, RunOutcome::Crashed);
-        seat_again(turn, stage, seat, flight, "its supervisor was told to end");
-        return None;
-    }
-    if let Some(refusal) = &record.provider.refusal {
-        settle(turn, stage, RunOutcome::Refused);
+    let outcome = Outcome::of_verifier(record, verdict);
+    settle(turn, stage, outcome.recorded());
+    if let Some(refusal) = record.provider.refusal.as_ref().filter(|_| matches!(outcome, Outcome::Refused(..))) {
         seat.flight = None;
-        match refusal::put_off(turn, stage, flight, refusal, record.provider.resets_at) {
+        return match refusal::put_off(turn, stage, flight, refusal, record.provider.resets_at) {
             PutOff::Until { not_before, reason } => {
                 turn.note(&stage.id, Some(&flight.run), &reason.code, reason.detail);
                 seat.not_before = not_before;
-                return None;
+                None
             }
-            PutOff::Never(status, reason) => return Some((status, reason)),
+            PutOff::Never(status, reason) => Some((status, reason)),
+        };
+    }
+    match (outcome.course(), verdict) {
+        (Course::GoOn, Returned::Usable(verdict)) => {
+            stage.add_chore(Chore::Publish { run: flight.run.clone() });
+            vote(turn, stage, seat, flight, verdict);
         }
+        _ => seat_again(turn, stage, seat, flight, &why_no_verdict(record, outcome, verdict)),
     }
-    // A verdict is the last word of a verifier that came to its end. One that was brought down may have written it
-    // beforehand, to be filled in.
-    if let Returned::Usable(verdict) = verdict
-        && record.ended_by == EndedBy::Exit
-        && !crashed(record)
-    {
-        settle(turn, stage, RunOutcome::Done);
-        stage.add_chore(Chore::Publish { run: flight.run.clone() });
-        vote(turn, stage, seat, flight, verdict);
-        return None;
-    }
-    let why = match (over_cap(record), verdict) {
+    None
+}
+
+/// Why a verifier's run gave no verdict, in words.
+fn why_no_verdict(record: &ExitRecord, outcome: Outcome, verdict: &Returned<Verdict>) -> String {
+    match (over_cap(record), verdict) {
+        _ if outcome == Outcome::StoppedFromOutside => "its supervisor was told to end".to_owned(),
         (Some(cap), _) => cap.detail,
         (None, Returned::Unusable(why)) => why.clone(),
         (None, Returned::Usable(_)) => format!("{}, so the verdict that it left does not count", how_it_ended(record)),
         (None, Returned::Nothing) => format!("{} without a verdict", how_it_ended(record)),
-    };
-    let outcome = match record.exit {
-        ProcessEnd::Signal(_) | ProcessEnd::None if record.ended_by == EndedBy::Exit => RunOutcome::Crashed,
-        _ => RunOutcome::NoVerdict,
-    };
-    settle(turn, stage, outcome);
-    seat_again(turn, stage, seat, flight, &why);
-    None
+    }
 }
 
 fn vote(turn: &mut Turn, stage: &Stage, seat: &mut Seat, flight: &Flight, verdict: &Verdict) {
@@ -412,7 +405,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
     let outcome = quorum::decide(&votes, stage.quorum);
     write_down(turn, stage, &verifying.seats, outcome);
     match outcome {
-        Outcome::Pass => {
+        quorum::Outcome::Pass => {
             let passed = |seat: &&Seat| seat.vote.as_ref().is_some_and(|ballot| ballot.said == Said::Pass);
             let headline = ballots
                 .iter()
@@ -432,7 +425,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
             let words = words_that(Said::Pass);
             go_on(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);
         }
-        Outcome::Fail => {
+        quorum::Outcome::Fail => {
             let failure = WorkFailure {
                 status: EndStatus::VerifierFailed,
                 reason: Reason::new("verdict-fail", words_that(Said::Fail)),
@@ -443,8 +436,8 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
             };
             turn.work_failure(stage, failure);
         }
-        Outcome::Retry => {}
-        Outcome::Blocked => {
+        quorum::Outcome::Retry => {}
+        quorum::Outcome::Blocked => {
             stage.keep_work(&verifying.candidate);
             let kept = keep(&verifying.work, verifying.candidate.clone(), Awaits::VerifierAnswer);
             let asking = runs_that(Said::Blocked);
@@ -486,12 +479,12 @@ pub(super) fn go_on(
 }
 
 /// Writes down what a panel of several came to: where its seats differ, and the panel's own verdict.
-fn write_down(turn: &mut Turn, stage: &mut Stage, seats: &[Seat], outcome: Outcome) {
+fn write_down(turn: &mut Turn, stage: &mut Stage, seats: &[Seat], outcome: quorum::Outcome) {
     let said = match outcome {
-        Outcome::Pass => Said::Pass,
-        Outcome::Fail => Said::Fail,
-        Outcome::Blocked => Said::Blocked,
-        Outcome::Retry => return,
+        quorum::Outcome::Pass => Said::Pass,
+        quorum::Outcome::Fail => Said::Fail,
+        quorum::Outcome::Blocked => Said::Blocked,
+        quorum::Outcome::Retry => return,
     };
     if seats.len() < 2 {
         return;

@@ -10,6 +10,7 @@ use crate::core::exit::{EndedBy, ExitRecord, ProcessEnd};
 use crate::core::handoff::{Handoff, HandoffStatus};
 use crate::core::ids::Role;
 use crate::core::observation::{Captured, Ended, Product, Returned, WorkSighting};
+use crate::core::outcome::{self, Course, Outcome};
 use crate::core::state::{
     Awaits, Chore, EndStatus, Flight, Life, NextRun, Over, Pending, Reason, Resume, RunOutcome, Stage, Working,
 };
@@ -54,13 +55,13 @@ fn captured(work: Option<&WorkSighting>) -> Option<&Captured> {
     }
 }
 
-/// What a worker's end means. The order is the policy: an operator's word first, then what the provider refused, then
-/// caps, then what the worker says of itself, and a crash only where it says nothing.
+/// What a worker's end comes to: an operator's word first, then the course of its outcome.
 fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, ended: &Ended) {
     let record = &ended.record;
     let Product::Worker { handoff, work } = &ended.product else { return };
     let captured = captured(Some(work));
     halt_for_strays(turn, stage, captured);
+    turn.weigh(flight, outcome::health(record));
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
         if !matches!(work, WorkSighting::Unreadable(_)) {
@@ -68,59 +69,43 @@ fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, e
         }
     };
     if let Some(why) = flight.stopping {
-        settle(turn, stage, RunOutcome::Cancelled);
+        settle(turn, stage, Outcome::Cancelled.recorded());
         keep_what_is_there(stage, working, captured);
         return end_stopped(turn, stage, why, &flight.run);
     }
-    if record.ended_by == EndedBy::Cancelled {
-        // Nobody here asked for it: the system told the supervisor to end, as it does when it shuts down.
-        settle(turn, stage, RunOutcome::Crashed);
-        return again_or_stall(
-            turn,
-            stage,
-            working,
-            captured,
-            "stopped-from-outside",
-            "its supervisor was told to end",
-        );
+    let outcome = Outcome::of_worker(record, handoff);
+    if let (Outcome::Done | Outcome::GaveUp | Outcome::Asked, Returned::Usable(handoff)) = (outcome, handoff) {
+        return handed_in(turn, stage, working, flight, work, handoff, &settle);
     }
-    if let Some(refusal) = &record.provider.refusal {
-        settle(turn, stage, RunOutcome::Refused);
+    settle(turn, stage, outcome.recorded());
+    if let (Outcome::Refused(..), Some(refusal)) = (outcome, &record.provider.refusal) {
         keep_what_is_there(stage, working, captured);
         return refused(turn, stage, working, flight, record, refusal, captured);
     }
-    if let Some(reason) = over_cap(record) {
-        settle(turn, stage, RunOutcome::OverCap);
-        return stall(turn, stage, working, flight, captured, reason);
-    }
-    match handoff {
-        Returned::Usable(handoff) => handed_in(turn, stage, working, flight, work, handoff, &settle),
-        Returned::Unusable(why) => {
-            settle(turn, stage, RunOutcome::NoHandoff);
-            let detail = format!("{why} (kept in state/runs/{}/outbox)", flight.run);
-            stall(turn, stage, working, flight, captured, Reason::new("handoff-malformed", detail));
-        }
-        Returned::Nothing if crashed(record) => {
-            settle(turn, stage, RunOutcome::Crashed);
-            again_or_stall(turn, stage, working, captured, "agent-crashed", &how_it_ended(record));
-        }
-        Returned::Nothing => {
-            settle(turn, stage, RunOutcome::NoHandoff);
-            let detail = format!(
-                "{} and left no handoff in .autometta/outbox/handoff.json; its output is in state/runs/{}",
-                how_it_ended(record),
-                flight.run
-            );
-            stall(turn, stage, working, flight, captured, Reason::new("handoff-missing", detail));
-        }
+    let reason = why_no_handoff(record, outcome, handoff);
+    match outcome.course() {
+        Course::RetryFree => again_or_stall(turn, stage, working, captured, &reason.code, &reason.detail),
+        _ => stall(turn, stage, working, flight, captured, reason),
     }
 }
 
-/// Whether a process was brought down rather than ending by its own will.
-pub(super) fn crashed(record: &ExitRecord) -> bool {
-    match record.exit {
-        ProcessEnd::Code(code) => code != 0,
-        ProcessEnd::Signal(_) | ProcessEnd::None => true,
+/// Why a worker's run ended without anything to judge.
+fn why_no_handoff(record: &ExitRecord, outcome: Outcome, handoff: &Returned<Handoff>) -> Reason {
+    match (outcome, over_cap(record), handoff) {
+        (Outcome::StoppedFromOutside, ..) => Reason::new("stopped-from-outside", "its supervisor was told to end"),
+        (Outcome::Crashed, ..) => Reason::new("agent-crashed", how_it_ended(record)),
+        (_, Some(cap), _) => cap,
+        (_, None, Returned::Unusable(why)) => {
+            Reason::new("handoff-malformed", format!("{why} (kept in state/runs/{}/outbox)", record.run_id))
+        }
+        (_, None, Returned::Nothing | Returned::Usable(_)) => {
+            let detail = format!(
+                "{} and left no handoff in .autometta/outbox/handoff.json; its output is in state/runs/{}",
+                how_it_ended(record),
+                record.run_id
+            );
+            Reason::new("handoff-missing", detail)
+        }
     }
 }
 
