@@ -223,7 +223,8 @@ fn a_seat_that_costs_money_is_asked_only_after_a_yes_and_within_the_limit() {
     let corpus = own_corpus(&night);
     let seat = "GPT-5.6 Sol <gpt-5-6-sol@local>";
     let said = night.fails(&["grade", "--planted", &corpus, "--seat", seat], 3);
-    assert!(said.contains("2 of 2 judgements call a model") && said.contains("at most $10.00"), "{said}");
+    // A million tokens each, a tenth at $30 and the rest at $5 a million.
+    assert!(said.contains("2 of 2 judgements call a model") && said.contains("at most $15.00"), "{said}");
     assert!(said.contains("nothing was asked") && said.contains("--yes"), "{said}");
     let found = grade(&night, &["--planted", &corpus, "--seat", seat, "--yes", "--max-cost", "1"]);
     let of = &found["seats"][0];

@@ -327,9 +327,8 @@ mod tests {
         #[test]
         fn averages_stay_among_their_samples(samples in proptest::collection::vec(1_u64..=u64::MAX / 8, 1..80)) {
             let (least, most) = (samples.iter().min().expect("one"), samples.iter().max().expect("one"));
-            let mut known = 0;
             let mut old = 0;
-            for sample in &samples {
+            for (known, sample) in (0..).zip(&samples) {
                 let new = average(known, old, *sample);
                 prop_assert!(new >= *least / 4 && new <= most.saturating_add(1));
                 if known >= FEWEST && old > 0 {
@@ -338,7 +337,6 @@ mod tests {
                     prop_assert!(u128::from(new) + 2 >= u128::from(old) * 775 / 1000, "{old} {sample} {new}");
                 }
                 old = new;
-                known += 1;
             }
         }
 

@@ -205,7 +205,7 @@ impl Stream {
             _ => {
                 let source = if self.answered { UsageSource::Stream } else { UsageSource::Unknown };
                 let output_tokens = self.settled_output + self.recent.iter().map(Message::output).sum::<Tokens>();
-                Usage { source, output_tokens, ..streamed }.totalled()
+                Usage { output_tokens, source, ..streamed }.totalled()
             }
         }
     }
