@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, reason = "a broken test environment should fail loudly")]
 
-use autometta::core::budget::{Admission, Budget, CapChange, Window};
+use autometta::core::budget::{Admission, Budget, Cap, CapChange, Window};
 use autometta::core::exit::{Usage, UsageSource};
 use autometta::core::operate::{Command, operate};
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
@@ -47,9 +47,71 @@ fn change(budget: &Budget, command: Command, now: DateTime<Utc>) -> Option<Budge
     operate(&State::new("r".to_owned()), budget, command, now).ok().map(|done| done.budget)
 }
 
-/// A new cap: seldom none.
-fn cap(dice: &mut Dice, most: u64) -> Option<u64> {
-    (dice.roll(10) > 0).then(|| dice.roll(most) + 1)
+/// A change of a cap, where there is one; seldom to none at all.
+fn cap<T>(dice: &mut Dice, most: u64, unit: fn(u64) -> T) -> Option<Cap<T>> {
+    match dice.roll(20) {
+        0..10 => None,
+        10 => Some(Cap::None),
+        _ => Some(Cap::At(unit(dice.roll(most) + 1))),
+    }
+}
+
+/// Compares a budget with the book.
+fn check(budget: &Budget, book: &[Entry], flying: &[Reservation]) {
+    let tokens: u64 = book.iter().map(|entry| entry.tokens).sum();
+    let cost: u64 = book.iter().map(|entry| entry.cost).sum();
+    assert_eq!((budget.lifetime_tokens_spent.0, budget.lifetime_cost_usd.0), (tokens, cost), "charged once, all of it");
+    let reserved: Tokens = flying.iter().map(|ask| ask.tokens).sum();
+    assert_eq!(budget.tokens_reserved, reserved, "what is reserved is what flies");
+    let began = budget.window_started_at.expect("a window");
+    let in_window = book.iter().filter(|entry| quarter_end(entry.at) > began);
+    let (tokens, cost) = in_window.fold((0, 0), |sum, entry| (sum.0 + entry.tokens, sum.1 + entry.cost));
+    assert_eq!((budget.tokens_spent.0, budget.cost_spent_usd.0), (tokens, cost), "the window's figures are its runs'");
+    assert_eq!(budget.spent_since(began).tokens.0, tokens, "a token was lost inside the window");
+    let json = serde_json::to_string(budget).expect("json");
+    assert_eq!(serde_json::from_str::<Budget>(&json).expect("budget"), *budget, "a budget survives its file");
+}
+
+/// Asks for one run at the door, and lets it start where it fits.
+fn launch(
+    budget: &mut Budget,
+    ask: &Reservation,
+    flying: &mut Vec<Reservation>,
+    midnight: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    seen: &mut Seen,
+) {
+    if budget.drain_is_over(now).is_some() {
+        budget.drain = None;
+    }
+    let began = budget.window_started_at;
+    let lifetime = (budget.lifetime_tokens_spent, budget.lifetime_cost_usd);
+    let breaches = budget.breaches.len();
+    let mut says = budget.admits(ask);
+    if says != Admission::Fits && budget.roll(ask, midnight, now) {
+        seen.rolled += 1;
+        assert!(budget.window_started_at > began, "a window went back, or stood still");
+        assert!(budget.window_started_at <= Some(now), "a window that has not begun");
+        assert!(budget.breaches.len() > breaches, "moved on without a breach");
+        assert_eq!(lifetime, (budget.lifetime_tokens_spent, budget.lifetime_cost_usd));
+        says = budget.admits(ask);
+    }
+    if says != Admission::Fits {
+        seen.refused += 1;
+        return;
+    }
+    seen.admitted += 1;
+    let before = (budget.tokens_spent + budget.tokens_reserved, budget.cost_spent_usd + budget.cost_reserved_usd);
+    budget.reserve(ask);
+    flying.push(*ask);
+    let extra = budget.drain.map_or((Tokens(0), MicroUsd(0)), |drain| (drain.tokens, drain.cost_usd));
+    if let Some(cap) = budget.token_cap_total {
+        assert!(ask.tokens.0 == 0 || before.0 + ask.tokens <= cap + extra.0, "the token cap is passed");
+        seen.drained += usize::from(before.0 + ask.tokens > cap);
+    }
+    if let Some(cap) = budget.cost_cap_usd {
+        assert!(ask.cost_usd.0 == 0 || before.1 + ask.cost_usd <= cap + extra.1, "the cost cap is passed");
+    }
 }
 
 fn history(seed: u64, seen: &mut Seen) {
@@ -78,38 +140,7 @@ fn history(seed: u64, seen: &mut Seen) {
                     cost_usd: MicroUsd(dice.roll(1_500)),
                     seconds: Seconds(60),
                 };
-                if budget.drain_is_over(now).is_some() {
-                    budget.drain = None;
-                }
-                let began = budget.window_started_at;
-                let lifetime = (budget.lifetime_tokens_spent, budget.lifetime_cost_usd);
-                let breaches = budget.breaches.len();
-                let mut says = budget.admits(&ask);
-                if says != Admission::Fits && budget.roll(&ask, midnight, now) {
-                    seen.rolled += 1;
-                    assert!(budget.window_started_at > began, "a window went back, or stood still");
-                    assert!(budget.window_started_at <= Some(now), "a window that has not begun");
-                    assert!(budget.breaches.len() > breaches, "moved on without a breach");
-                    assert_eq!(lifetime, (budget.lifetime_tokens_spent, budget.lifetime_cost_usd));
-                    says = budget.admits(&ask);
-                }
-                if says != Admission::Fits {
-                    seen.refused += 1;
-                    continue;
-                }
-                seen.admitted += 1;
-                let before =
-                    (budget.tokens_spent + budget.tokens_reserved, budget.cost_spent_usd + budget.cost_reserved_usd);
-                budget.reserve(&ask);
-                flying.push(ask);
-                let extra = budget.drain.map_or((Tokens(0), MicroUsd(0)), |drain| (drain.tokens, drain.cost_usd));
-                if let Some(cap) = budget.token_cap_total {
-                    assert!(ask.tokens.0 == 0 || before.0 + ask.tokens <= cap + extra.0, "the token cap is passed");
-                    seen.drained += usize::from(before.0 + ask.tokens > cap);
-                }
-                if let Some(cap) = budget.cost_cap_usd {
-                    assert!(ask.cost_usd.0 == 0 || before.1 + ask.cost_usd <= cap + extra.1, "the cost cap is passed");
-                }
+                launch(&mut budget, &ask, &mut flying, midnight, now, seen);
             }
             6..=10 if !flying.is_empty() => {
                 let at = usize::try_from(dice.roll(flying.len() as u64)).expect("small");
@@ -141,8 +172,8 @@ fn history(seed: u64, seen: &mut Seen) {
                 now += TimeDelta::hours(hours);
             }
             14 => {
-                let tokens = dice.roll(2).eq(&0).then(|| cap(&mut dice, 3_000).map(Tokens));
-                let cost_usd = dice.roll(2).eq(&0).then(|| cap(&mut dice, 15_000).map(MicroUsd));
+                let tokens = cap(&mut dice, 3_000, Tokens);
+                let cost_usd = cap(&mut dice, 15_000, MicroUsd);
                 let command = Command::SetCaps(CapChange { tokens, cost_usd, ..CapChange::default() });
                 budget = change(&budget, command, now).unwrap_or(budget);
             }
@@ -155,26 +186,7 @@ fn history(seed: u64, seen: &mut Seen) {
                 budget = change(&budget, command, now).unwrap_or(budget);
             }
         }
-        let tokens: u64 = book.iter().map(|entry| entry.tokens).sum();
-        let cost: u64 = book.iter().map(|entry| entry.cost).sum();
-        assert_eq!(
-            (budget.lifetime_tokens_spent.0, budget.lifetime_cost_usd.0),
-            (tokens, cost),
-            "charged once, all of it"
-        );
-        let reserved: Tokens = flying.iter().map(|ask| ask.tokens).sum();
-        assert_eq!(budget.tokens_reserved, reserved, "what is reserved is what flies");
-        let began = budget.window_started_at.expect("a window");
-        let in_window = book.iter().filter(|entry| quarter_end(entry.at) > began);
-        let (tokens, cost) = in_window.fold((0, 0), |sum, entry| (sum.0 + entry.tokens, sum.1 + entry.cost));
-        assert_eq!(
-            (budget.tokens_spent.0, budget.cost_spent_usd.0),
-            (tokens, cost),
-            "the window's figures are its runs'"
-        );
-        assert_eq!(budget.spent_since(began).tokens.0, tokens, "a token was lost inside the window");
-        let json = serde_json::to_string(&budget).expect("json");
-        assert_eq!(serde_json::from_str::<Budget>(&json).expect("budget"), budget, "a budget survives its file");
+        check(&budget, &book, &flying);
     }
 }
 

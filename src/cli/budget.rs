@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Local, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use clap::{Args, Subcommand};
 
-use crate::core::budget::{CapChange, CapLine, NextAsk, Sheet, Window, parse_dollars, parse_tokens};
+use crate::core::budget::{Cap, CapChange, CapLine, NextAsk, Sheet, Window, parse_dollars, parse_tokens};
 use crate::core::operate::Command;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::tick::{budget, clock, operate};
@@ -96,24 +96,6 @@ pub struct DrainArgs {
     /// End it now.
     #[arg(long, conflicts_with_all = ["until", "tokens", "cost"])]
     pub stop: bool,
-}
-
-/// A cap as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cap<T> {
-    /// There is to be none.
-    None,
-    /// This much.
-    At(T),
-}
-
-impl<T> Cap<T> {
-    fn wanted(self) -> Option<T> {
-        match self {
-            Self::None => None,
-            Self::At(cap) => Some(cap),
-        }
-    }
 }
 
 /// What may be typed as a cap.
@@ -237,14 +219,14 @@ pub fn budget(at: &Place, args: &BudgetArgs) -> anyhow::Result<u8> {
 
 fn change(set: &SetArgs) -> CapChange {
     CapChange {
-        tokens: set.tokens.map(Cap::wanted),
-        cost_usd: set.cost.map(Cap::wanted),
-        wall_clock: set.wall_clock.map(Cap::wanted),
-        ticks: set.ticks.map(Cap::wanted),
-        failures: set.failures.map(Cap::wanted),
-        no_progress_tokens: set.no_progress_tokens.map(Cap::wanted),
-        no_progress_cost: set.no_progress_cost.map(Cap::wanted),
-        no_progress_ticks: set.no_progress_ticks.map(Cap::wanted),
+        tokens: set.tokens,
+        cost_usd: set.cost,
+        wall_clock: set.wall_clock,
+        ticks: set.ticks,
+        failures: set.failures,
+        no_progress_tokens: set.no_progress_tokens,
+        no_progress_cost: set.no_progress_cost,
+        no_progress_ticks: set.no_progress_ticks,
         window: set.window,
     }
 }

@@ -65,7 +65,8 @@ impl Shares {
         for entry in entries {
             let entry = entry.map_err(io)?;
             let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| name.ends_with(".json") && **name != self.own) else {
+            let Some(name) = name.to_str().filter(|name| *name != self.own && name.strip_suffix(".json").is_some())
+            else {
                 continue;
             };
             let path = self.dir.join(name);

@@ -5,25 +5,43 @@ use chrono::{DateTime, Utc};
 use super::{Budget, Window};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
-/// Caps as they are to be. The outer none leaves a cap as it is; the inner none takes it away.
+/// A cap as it is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cap<T> {
+    /// There is to be none.
+    None,
+    /// This much.
+    At(T),
+}
+
+impl<T> Cap<T> {
+    fn wanted(self) -> Option<T> {
+        match self {
+            Self::None => None,
+            Self::At(cap) => Some(cap),
+        }
+    }
+}
+
+/// Caps as they are to be; one that is left out stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CapChange {
     /// Tokens of the window.
-    pub tokens: Option<Option<Tokens>>,
+    pub tokens: Option<Cap<Tokens>>,
     /// Money of the window.
-    pub cost_usd: Option<Option<MicroUsd>>,
+    pub cost_usd: Option<Cap<MicroUsd>>,
     /// Time of runs of the window.
-    pub wall_clock: Option<Option<Seconds>>,
+    pub wall_clock: Option<Cap<Seconds>>,
     /// Ticks of the window that may do work.
-    pub ticks: Option<Option<u64>>,
+    pub ticks: Option<Cap<u64>>,
     /// Failures in a row.
-    pub failures: Option<Option<u64>>,
+    pub failures: Option<Cap<u64>>,
     /// Tokens without a landing.
-    pub no_progress_tokens: Option<Option<Tokens>>,
+    pub no_progress_tokens: Option<Cap<Tokens>>,
     /// Money without a landing.
-    pub no_progress_cost: Option<Option<MicroUsd>>,
+    pub no_progress_cost: Option<Cap<MicroUsd>>,
     /// Working ticks without a landing.
-    pub no_progress_ticks: Option<Option<u64>>,
+    pub no_progress_ticks: Option<Cap<u64>>,
     /// The window.
     pub window: Option<Window>,
 }
@@ -54,10 +72,10 @@ impl Budget {
 fn set<T: Copy + PartialEq + std::fmt::Display>(
     name: &str,
     cap: &mut Option<T>,
-    change: Option<Option<T>>,
+    change: Option<Cap<T>>,
     said: &mut Vec<String>,
 ) {
-    let Some(wanted) = change.filter(|wanted| wanted != cap) else { return };
+    let Some(wanted) = change.map(Cap::wanted).filter(|wanted| wanted != cap) else { return };
     let words = |cap: Option<T>| cap.map_or_else(|| "none".to_owned(), |cap| cap.to_string());
     said.push(format!("{name} {} → {}", words(*cap), words(wanted)));
     *cap = wanted;
@@ -172,8 +190,8 @@ mod tests {
     fn only_what_changes_is_said() {
         let mut budget = Budget { token_cap_total: Some(Tokens(10)), ..Budget::default() };
         let change = CapChange {
-            tokens: Some(Some(Tokens(3_000_000))),
-            cost_usd: Some(None),
+            tokens: Some(Cap::At(Tokens(3_000_000))),
+            cost_usd: Some(Cap::None),
             window: Some(Window::UtcDay),
             ..CapChange::default()
         };

@@ -23,6 +23,7 @@ mod window;
 pub use admission::Admission;
 pub use breaker::{Breaker, Change};
 pub use caps::{CapChange, parse_dollars, parse_tokens};
+pub use caps::{Cap, CapChange, parse_dollars, parse_tokens};
 pub use charge::Charge;
 pub use drain::Drain;
 pub use fleet::FleetDay;

@@ -23,7 +23,6 @@ pub struct NoProgress {
 }
 
 impl NoProgress {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -45,7 +44,6 @@ pub struct SinceLanding {
 }
 
 impl SinceLanding {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     pub(super) fn is_nothing(&self) -> bool {
         *self == Self::default()
     }

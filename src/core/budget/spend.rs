@@ -55,14 +55,17 @@ pub struct Bucket {
     pub ticks: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 pub(super) fn no_tokens(amount: &Tokens) -> bool {
     amount.0 == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 pub(super) fn no_money(amount: &MicroUsd) -> bool {
     amount.0 == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn no_time(amount: &Seconds) -> bool {
     amount.0 == 0
 }
