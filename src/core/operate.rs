@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::budget::{Budget, Halt, HaltReason};
+use super::budget::{Budget, Deferral, Halt, HaltReason};
 use super::ids::StageId;
 use super::state::{
     Approval, Awaits, Chore, EndStatus, Kept, Landing, Life, NextRun, Over, Overlap, Pending, Reason, Resume, Seat,
@@ -290,7 +290,7 @@ impl Desk {
 
     /// Lifts everything that a person may lift. A cap on spend that is still reached stays, and is named.
     fn resume(&mut self) -> Result<(), Refused> {
-        if !self.budget.halted && self.budget.pauses.is_empty() {
+        if !self.budget.halted && self.budget.pauses.is_empty() && self.budget.deferrals.is_empty() {
             return Err(Refused::NotHalted);
         }
         let mut lifted: Vec<&str> = self.budget.halt_reasons.iter().map(|halt| halt.reason.as_str()).collect();
@@ -312,6 +312,9 @@ impl Desk {
         }
         let pauses: Vec<String> = self.budget.pauses.iter().map(|pause| format!("pause of {}", pause.family)).collect();
         lifted.extend(pauses.iter().map(String::as_str));
+        let put_off = |held: &Deferral| format!("deferral of {} ({})", held.family, held.cause.as_str());
+        let deferrals: Vec<String> = self.budget.deferrals.drain(..).map(|held| put_off(&held)).collect();
+        lifted.extend(deferrals.iter().map(String::as_str));
         let detail = format!("lifted {}", lifted.join(", "));
         self.budget.halted = false;
         self.budget.halt_reason = None;

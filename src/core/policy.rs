@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::card::LandingMode;
 use super::manifest::RepoPath;
 use super::notice::NoticeKind;
+use super::schedule::LocalRules;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +35,8 @@ pub struct Policy {
     pub finished_kept: usize,
     /// How often a run is put off while its provider is overloaded or unreachable, before the stage stalls.
     pub deferrals: u32,
+    /// What goes by the clock on the operator's wall.
+    pub local: LocalRules,
 }
 
 impl Default for Policy {
@@ -50,6 +53,7 @@ impl Default for Policy {
             protected: Vec::new(),
             finished_kept: 100,
             deferrals: 12,
+            local: LocalRules::default(),
         }
     }
 }

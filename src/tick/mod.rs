@@ -30,6 +30,8 @@ mod site;
 pub mod snapshot;
 pub mod tell;
 mod versions;
+pub mod weather;
+mod zone;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

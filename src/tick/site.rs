@@ -8,8 +8,10 @@ use chrono::{DateTime, Utc};
 use crate::core::fault::Faults;
 use crate::core::ids::{RunId, StageId};
 use crate::core::manifest::Manifest;
+use crate::core::night::Zone;
 use crate::core::notice::NoticeKind;
 use crate::core::policy::Policy;
+use crate::core::schedule::LocalRules;
 use crate::core::state::{Life, Stage};
 use crate::core::step::{Hold, hold};
 use crate::families::Families;
@@ -20,6 +22,7 @@ use crate::files::store::Loaded;
 use crate::git::{Git, Location, Repo};
 
 use super::error::TickError;
+use super::{clock, zone};
 
 /// The manifest's name.
 pub const MANIFEST: &str = ".autometta.yaml";
@@ -87,6 +90,7 @@ impl Site {
                 NoticeKind::ALL.into()
             },
             finished_kept: manifest.retention.finished_stages as usize,
+            local: local_rules(&manifest),
             ..Policy::default()
         };
         Ok(Self {
@@ -139,11 +143,26 @@ impl Site {
     }
 }
 
+/// What goes by the operator's clock, which is looked at only where something does.
+fn local_rules(manifest: &Manifest) -> LocalRules {
+    let by_the_clock = !manifest.curfew.is_empty() || !manifest.schedule.is_empty();
+    let reserves = manifest.quota.iter().filter_map(|(family, reader)| Some((family.clone(), reader.reserve?)));
+    LocalRules {
+        zone: if by_the_clock { zone::around(clock::now()) } else { Zone::utc() },
+        curfew: manifest.curfew.clone(),
+        schedule: manifest.schedule.clone(),
+        reserves: reserves.collect(),
+    }
+}
+
 /// Why a pending stage is held back right now, its family's pause included.
 pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> Option<Hold> {
     let held = hold(&loaded.state.stages, stage, &loaded.budget, &site.policy, now);
     let pause = || {
         let family = site.families.of(&stage.worker).filter(|_| matches!(stage.life, Life::Pending(_)))?;
+        if let Some(held) = loaded.budget.deferred(&family.name, now) {
+            return Some(Hold::Deferred(family.name.to_string(), held.reason.clone(), held.until));
+        }
         let pause = loaded.budget.paused(&family.name, now)?;
         Some(Hold::Paused(family.name.to_string(), pause.until))
     };

@@ -2,6 +2,7 @@
 //! waited for.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::view::{Hand, Scene, Standing};
 use crate::cli::terminal::look::{between, span};
 use crate::cli::terminal::text::clean;
-use crate::core::ids::{FamilyName, StageId};
+use crate::core::ids::{FamilyName, Identity, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
 use crate::core::state::{EndStatus, Gating, Life, Over, Pending, Reason, Said, Seat, Stage, Stopping, Verifying};
@@ -73,7 +74,7 @@ impl Turns {
         let held = |stage: &Stage| match hold(stages, stage, &scene.loaded.budget, scene.policy, scene.now) {
             Some(Hold::Parallel(_)) => false,
             Some(_) => true,
-            None => pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id),
+            None => provider_wait(scene, &stage.worker).is_some() || waiting.contains_key(&stage.id),
         };
         let free = order(stages).into_iter().map(|index| &stages[index]).filter(|stage| !held(stage));
         let before = free.enumerate().map(|(place, stage)| (stage.id.clone(), place)).collect();
@@ -131,10 +132,19 @@ fn because(reason: &Reason) -> String {
     if detail.is_empty() { reason.code.clone() } else { format!("{}: {detail}", reason.code) }
 }
 
-fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<(FamilyName, DateTime<Utc>)> {
-    let family = (scene.family)(&stage.worker)?;
+/// What somebody's family waits for, where it is paused or put off.
+fn provider_wait(scene: &Scene<'_>, who: &Identity) -> Option<Next> {
+    let family = (scene.family)(who)?;
+    if let Some(held) = scene.loaded.budget.deferred(&family, scene.now) {
+        return Some(put_off(scene, &family, held.until, &held.reason));
+    }
     let until = scene.loaded.budget.paused(&family, scene.now)?.until;
-    Some((family, until))
+    Some(paused(scene, &family, until))
+}
+
+fn put_off(scene: &Scene<'_>, family: impl Display, until: DateTime<Utc>, why: &str) -> Next {
+    let words = format!("{family} is put off until {}: {}", scene.look.until(until, scene.now), clean(why));
+    Next::at(words, Some(until))
 }
 
 fn paused(scene: &Scene<'_>, family: &FamilyName, until: DateTime<Utc>) -> Next {
@@ -158,9 +168,13 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         Some(Hold::Paused(family, until)) => {
             Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
         }
+        Some(Hold::Deferred(family, why, until)) => put_off(scene, family, until, &why),
+        Some(Hold::Curfew(until)) => {
+            Next::at(format!("curfew: no worker starts until {}", scene.look.until(until, scene.now)), Some(until))
+        }
         Some(Hold::Parallel(_)) => in_line(turns, stage),
-        None => match pause_of(scene, stage) {
-            Some((family, until)) => paused(scene, &family, until),
+        None => match provider_wait(scene, &stage.worker) {
+            Some(wait) => wait,
             None if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
                 turns.next_tick(&how_it_starts(stage), scene)
             }
@@ -259,11 +273,7 @@ fn seat_next(scene: &Scene<'_>, turns: &Turns, seat: &Seat) -> Next {
     if let Some(at) = seat.not_before.filter(|at| *at > scene.now) {
         return retries(scene, at);
     }
-    let family = (scene.family)(&seat.verifier);
-    match family.and_then(|family| Some((scene.loaded.budget.paused(&family, scene.now)?.until, family))) {
-        Some((until, family)) => paused(scene, &family, until),
-        None => turns.next_tick("verifiers start", scene),
-    }
+    provider_wait(scene, &seat.verifier).unwrap_or_else(|| turns.next_tick("verifiers start", scene))
 }
 
 fn over_next(scene: &Scene<'_>, over: &Over) -> Next {

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 mod admission;
 mod charge;
+mod deferral;
 mod halt;
 mod pause;
 
 pub use admission::Admission;
 pub use charge::Charge;
+pub use deferral::{Deferral, DeferralCause};
 pub use halt::{Halt, HaltReason};
 pub use pause::Pause;
 
@@ -67,6 +69,9 @@ pub struct Budget {
     pub halted_at: Option<DateTime<Utc>>,
     /// Families that wait for their provider.
     pub pauses: Vec<Pause>,
+    /// Families that are put off because their provider cannot be reached or their quota is kept back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deferrals: Vec<Deferral>,
     /// When the window began.
     pub window_started_at: Option<DateTime<Utc>>,
     /// Caps that were reached in earlier windows.

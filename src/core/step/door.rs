@@ -27,7 +27,7 @@ pub(super) fn admit(turn: &mut Turn, ask: &Reservation) -> Option<()> {
 
 /// Whether the family of somebody who is to run waits for its provider.
 pub(super) fn paused(turn: &Turn, placed: &Placed) -> bool {
-    turn.budget.paused(&placed.family, turn.now).is_some()
+    turn.budget.paused(&placed.family, turn.now).is_some() || turn.budget.deferred(&placed.family, turn.now).is_some()
 }
 
 /// A run that has passed the door.

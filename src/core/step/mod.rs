@@ -15,6 +15,7 @@ mod supervise;
 mod turn;
 mod unverified;
 mod verifying;
+mod weather;
 mod working;
 
 #[cfg(test)]
@@ -108,6 +109,8 @@ pub fn step(state: &State, budget: &Budget, seen: &Observation, policy: &Policy,
     let mut turn = turn::Turn::new(budget.clone(), seen, policy, now);
     let mut next = state.clone();
     turn.end_pauses();
+    weather::take(&mut turn);
+    weather::tell_sleep(&mut turn, &mut next);
     turn.drop_told(&mut next.notices);
     for stage in &mut next.stages {
         turn.drop_done_chores(stage);

@@ -110,6 +110,11 @@ impl<'a> Turn<'a> {
         });
     }
 
+    /// Notes something that is about no single stage.
+    pub(super) fn note_all(&mut self, event: &str, detail: String) {
+        self.notes.push(Note { stage: None, run: None, event: event.to_owned(), from: None, to: None, detail });
+    }
+
     /// Moves a stage and notes the move.
     pub(super) fn moves(
         &mut self,
