@@ -45,8 +45,10 @@ impl Endpoint {
 
     /// Whether it is this machine itself.
     fn is_loopback(&self) -> bool {
-        let address = self.host.parse::<std::net::IpAddr>();
-        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+        let is_number = self.host.chars().all(|c| c.is_ascii_digit() || c == '.');
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host == "::1"
+            || (is_number && self.host.starts_with("127."))
     }
 
     /// Whether a `NO_PROXY` list excepts it from proxies: by `*`, its name, or a domain above it.
@@ -247,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_proxy_is_asked_in_place_of_what_is_behind_it() {
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let cases: &[(&str, Pairs<'_>, &str)] = &[
             ("https://api.x.com", &[], "api.x.com:443"),
             ("https://api.x.com", &[("HTTPS_PROXY", "http://p:3128")], "p:3128"),
             ("https://api.x.com", &[("HTTPS_PROXY", "http://p:3128"), ("https_proxy", "q:1")], "q:1"),

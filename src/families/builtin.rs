@@ -118,7 +118,12 @@ fn claude() -> Known {
             &[(AuthMode::Subscription, "api.anthropic.com"), (AuthMode::Api, "api.anthropic.com")],
             &["ANTHROPIC_BASE_URL"],
             &["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"],
-            settings("CLAUDE_CONFIG_DIR", ".claude", "settings.json", &["_BASE_URL", "CLAUDE_CODE_USE_", "_PROXY"]),
+            Some(settings(
+                "CLAUDE_CONFIG_DIR",
+                ".claude",
+                "settings.json",
+                &["_BASE_URL", "CLAUDE_CODE_USE_", "_PROXY"],
+            )),
         ),
     }
 }
@@ -190,7 +195,7 @@ fn codex() -> Known {
             &[(AuthMode::Subscription, "chatgpt.com"), (AuthMode::Api, "api.openai.com")],
             &["OPENAI_BASE_URL"],
             &[],
-            settings("CODEX_HOME", ".codex", "config.toml", &["model_provider", "base_url"]),
+            Some(settings("CODEX_HOME", ".codex", "config.toml", &["model_provider", "base_url"])),
         ),
     }
 }
@@ -267,11 +272,11 @@ fn reach(hosts: &[(AuthMode, &str)], base_urls: &[&str], detours: &[&str], setti
     }
 }
 
-fn settings(folder_variable: &str, folder: &str, file: &str, keys: &[&str]) -> Option<Settings> {
-    Some(Settings {
+fn settings(folder_variable: &str, folder: &str, file: &str, keys: &[&str]) -> Settings {
+    Settings {
         folder_variable: folder_variable.to_owned(),
         folder: folder.to_owned(),
         file: file.to_owned(),
         keys: keys.iter().map(|&key| key.to_owned()).collect(),
-    })
+    }
 }

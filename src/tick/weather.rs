@@ -40,8 +40,12 @@ pub struct Sky(RefCell<BTreeMap<FamilyName, Seen>>);
 #[derive(Debug, Clone, Default)]
 struct Seen {
     weather: Option<Weather>,
-    quota: Option<Option<Reading>>,
+    quota: Option<Heard>,
 }
+
+/// What a reader said, once it was asked; none where that was nothing usable.
+#[derive(Debug, Clone, Default)]
+struct Heard(Option<Reading>);
 
 impl Sky {
     /// Looks at families that may be dispatched now, those of them that were not looked at before, and puts what was
@@ -66,7 +70,7 @@ impl Sky {
             if let Some(weather) = &found.weather {
                 seen.weather.insert(family.clone(), weather.clone());
             }
-            if let Some(reading) = &found.quota {
+            if let Some(Heard(reading)) = &found.quota {
                 seen.quota.insert(family.clone(), reading.clone());
             }
         }
@@ -109,7 +113,7 @@ fn look(site: &Site, budget: &Budget, families: &[&FamilySpec], now: DateTime<Ut
         }
         match site.manifest.quota.get(&spec.name) {
             Some(reader) => readers.push((spec.name.clone(), reader)),
-            None if budget.deferral(&spec.name, DeferralCause::Quota).is_some() => entry.quota = Some(None),
+            None if budget.deferral(&spec.name, DeferralCause::Quota).is_some() => entry.quota = Some(Heard(None)),
             None => {}
         }
     }
@@ -126,11 +130,11 @@ fn look(site: &Site, budget: &Budget, families: &[&FamilySpec], now: DateTime<Ut
         let asked: Vec<_> = readers.iter().map(|(family, reader)| read((family, *reader))).collect();
         for (reading, family) in asked {
             // A reader that fails must stop no night.
-            found.entry(family.clone()).or_default().quota = Some(reading.join().unwrap_or_default());
+            found.entry(family.clone()).or_default().quota = Some(Heard(reading.join().unwrap_or_default()));
         }
     });
     endpoints.retain(|(family, _)| match found.get(family).and_then(|seen| seen.quota.as_ref()) {
-        Some(Some(reading)) => !is_short(site, family, reading, now),
+        Some(Heard(Some(reading))) => !is_short(site, family, reading, now),
         _ => true,
     });
     let asked: Vec<_> = endpoints.into_iter().map(|(family, endpoint)| (family, runs::reach(&endpoint))).collect();
@@ -170,15 +174,15 @@ fn read_text(path: &Path) -> Result<String, String> {
 }
 
 /// `state/quota/<family>.json`: what was last read of a family's quota.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct QuotaRecord {
     /// When the reader was asked.
     pub asked_at: DateTime<Utc>,
     /// What it said.
     pub windows: Vec<Window>,
     /// Why it could not be used.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 

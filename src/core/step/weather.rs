@@ -92,3 +92,84 @@ fn end(turn: &mut Turn, family: &FamilyName, cause: DeferralCause, what: &str) {
         turn.note_all(event, format!("{family} {what}, after {took}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use crate::core::budget::{Budget, DeferralCause};
+    use crate::core::observation::Observation;
+    use crate::core::policy::Policy;
+    use crate::core::quota::{Reading, Window};
+    use crate::core::state::State;
+    use crate::core::step::{Step, step};
+    use crate::core::weather::Weather;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
+    fn seen(weather: Weather) -> Observation {
+        let weather = BTreeMap::from([("claude".parse().expect("family"), weather)]);
+        Observation { weather, ..Observation::default() }
+    }
+
+    fn told(budget: &Budget, seen: &Observation, minutes: i64) -> (Budget, Vec<String>) {
+        let state = State::new("id".to_owned());
+        let Step { budget, notes, .. } = step(&state, budget, seen, &Policy::default(), at(minutes));
+        (budget, notes.into_iter().map(|note| note.event).collect())
+    }
+
+    #[test]
+    fn a_family_that_is_offline_is_put_off_for_longer_each_time_and_told_once() {
+        let away = seen(Weather::Offline("h does not resolve".to_owned()));
+        let (mut budget, notes) = told(&Budget::default(), &away, 0);
+        assert_eq!(notes, ["offline"]);
+        assert_eq!(told(&budget, &away, 0), (budget.clone(), Vec::new()), "called again it changes nothing");
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let until = budget.deferrals[0].until;
+            let minutes = (until - DateTime::UNIX_EPOCH).num_minutes();
+            let (next, notes) = told(&budget, &away, minutes);
+            assert_eq!(notes, Vec::<String>::new());
+            waits.push((next.deferrals[0].until - until).num_minutes());
+            budget = next;
+        }
+        assert_eq!(waits, [1, 2, 4, 8]);
+        assert_eq!(budget.deferrals[0].since, at(0));
+        let (budget, notes) = told(&budget, &seen(Weather::Fair), 16);
+        assert_eq!((budget.deferrals.len(), notes), (0, vec!["online".to_owned()]));
+    }
+
+    #[test]
+    fn a_deferral_that_nobody_asks_about_is_forgotten() {
+        let away = seen(Weather::Offline("h refuses connections".to_owned()));
+        let (budget, _) = told(&Budget::default(), &away, 0);
+        let nothing = Observation::default();
+        assert_eq!(told(&budget, &nothing, 120).0.deferrals.len(), 1);
+        let worked = Budget { clock_ticks_used: budget.clock_ticks_used, ..Budget::default() };
+        assert_eq!(told(&budget, &nothing, 121), (worked, Vec::new()), "and costs no tick");
+    }
+
+    #[test]
+    fn a_hold_for_quota_is_told_once_and_follows_the_figures() {
+        let family = || "claude".parse().expect("family");
+        let used = |used_percent: f64, resets_at: i64| {
+            let window = Window { name: "w".to_owned(), used_percent, resets_at: Some(at(resets_at)) };
+            let reading = Reading { at: at(0), windows: vec![window] };
+            Observation { quota: BTreeMap::from([(family(), Some(reading))]), ..Observation::default() }
+        };
+        let (budget, notes) = told(&Budget::default(), &used(100.0, 300), 0);
+        assert_eq!((notes, budget.deferrals[0].until), (vec!["quota-held".to_owned()], at(300)));
+        assert_eq!(told(&budget, &used(100.0, 300), 5), (budget.clone(), Vec::new()));
+        // A reset that comes sooner is followed at once.
+        let (budget, notes) = told(&budget, &used(100.0, 200), 5);
+        assert_eq!((notes.len(), budget.deferrals[0].until), (0, at(200)));
+        assert!(budget.deferral(&family(), DeferralCause::Quota).is_some());
+        let nothing = Observation { quota: BTreeMap::from([(family(), None)]), ..Observation::default() };
+        let (budget, notes) = told(&budget, &nothing, 6);
+        assert_eq!((budget.deferrals.len(), notes), (0, vec!["quota-free".to_owned()]));
+    }
+}
