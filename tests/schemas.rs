@@ -30,6 +30,7 @@ use autometta::tick::doctor::Report;
 use autometta::tick::heartbeat::Heartbeat;
 use autometta::tick::register::Watched;
 use autometta::tick::restore::Restoration;
+use autometta::tick::weather::QuotaRecord;
 use autometta::timers::{Plan as TimerPlan, status::Status as TimerStatus};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
@@ -63,6 +64,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("quota", of::<QuotaRecord>()),
         ("status", of::<RepoStatus>()),
         ("fleet", of::<Fleet>()),
         ("show", of::<Story>()),

@@ -212,7 +212,7 @@ pub enum CardCommand {
 /// `tick`
 #[derive(Debug, Args)]
 pub struct TickArgs {
-    /// Show the exact step and the exact commands, and change nothing.
+    /// Show the exact step and the exact commands, and change nothing. No provider is asked.
     #[arg(long)]
     pub plan: bool,
     /// Print JSON.

@@ -93,13 +93,19 @@ fn plan(site: &Site, json: bool) -> anyhow::Result<u8> {
         output::json(&plan)?;
         return Ok(DONE);
     }
-    if plan.notes.is_empty() && plan.effects.is_empty() && plan.launches.is_empty() {
+    if plan.notes.is_empty() && plan.effects.is_empty() && plan.launches.is_empty() && plan.holds.is_empty() {
         output::print("the next tick would do nothing\n")?;
     }
     output::notes(&plan.notes, false)?;
     let mut text = String::new();
     for effect in &plan.effects {
         text.push_str(&format!("do {effect}\n"));
+    }
+    for hold in &plan.holds {
+        text.push_str(&format!("hold {}: {}\n", hold.stage, hold.why));
+    }
+    for ask in &plan.asks {
+        text.push_str(&format!("ask first {ask} (a plan asks nobody)\n"));
     }
     for launch in &plan.launches {
         text.push_str(&format!("launch {} in {}\n", launch.run, launch.cwd));

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::weather::EndpointRule;
+
 /// One entry of the manifest's `families:`. For a built-in family it replaces what it names and leaves the rest;
 /// a new family needs `identities` and `command`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +45,10 @@ pub struct FamilyOverride {
     /// Whether the CLI confines its model's commands; `workspace-write` unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Sandbox>,
+    /// Where its provider is reached, such as `https://api.example.com` or `127.0.0.1:8080`: a connection is tried there
+    /// before each launch. `none` tries none, which is what a family with a `command` of its own does by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointRule>,
 }
 
 /// One entry of a template as it is written.

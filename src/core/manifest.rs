@@ -13,6 +13,8 @@ use super::fault::Faults;
 use super::ids::{FamilyName, Identity};
 use super::paths::PathPatterns;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::quota::QuotaReader;
+use super::schedule::{DaySpans, Schedule, fill_the_day};
 use super::verdict::BEST;
 
 mod values;
@@ -91,6 +93,16 @@ pub struct Manifest {
     pub defaults: Defaults,
     /// The caps of a fresh budget.
     pub caps: Caps,
+    /// Who tells how much of a family's quota is used, and how much of it is kept back.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub quota: BTreeMap<FamilyName, QuotaReader>,
+    /// What differs by the local time of the day.
+    #[serde(skip_serializing_if = "Schedule::is_empty")]
+    pub schedule: Schedule,
+    /// Parts of the day, in local time, in which no worker starts, such as `08:00-22:00`. Gates, verifiers and landings
+    /// of stages under way go on. Default none.
+    #[serde(skip_serializing_if = "DaySpans::is_empty")]
+    pub curfew: DaySpans,
 }
 
 /// A standing gate: a command that every candidate must pass.
@@ -234,6 +246,9 @@ impl Default for Manifest {
             retention: Retention::default(),
             defaults: Defaults::default(),
             caps: Caps::default(),
+            quota: BTreeMap::new(),
+            schedule: Schedule::default(),
+            curfew: DaySpans::Never,
         }
     }
 }
@@ -332,6 +347,7 @@ impl Manifest {
             faults.add(None, "/notify/0", "it is not the name of a program");
         }
         self.gate_faults(&mut faults);
+        self.time_faults(&mut faults);
         for (key, paths) in [("protected", &self.protected), ("allow_unverified", &self.allow_unverified)] {
             if let Err(error) = PathPatterns::new(paths.iter().map(RepoPath::as_str)) {
                 faults.add(None, format!("/{key}"), error.to_string());
@@ -382,6 +398,24 @@ impl Manifest {
             if gate.retries > MAX_GATE_RETRIES {
                 let message = format!("`{}` is more than {MAX_GATE_RETRIES}; repair the gate instead", gate.retries);
                 faults.add(None, format!("{place}/retries"), message);
+            }
+        }
+    }
+
+    fn time_faults(&self, faults: &mut Faults) {
+        if fill_the_day(self.curfew.all()) {
+            faults.add(None, "/curfew", "it fills the whole day, so that no worker would ever start");
+        }
+        if let Some((one, other)) = self.schedule.overlap() {
+            faults.add(
+                None,
+                "/schedule/reserve",
+                format!("`{one}` and `{other}` overlap, so which of them holds is open"),
+            );
+        }
+        for (family, reader) in &self.quota {
+            if let Some((key, fault)) = reader.fault() {
+                faults.add(None, format!("/quota/{family}{key}"), fault);
             }
         }
     }

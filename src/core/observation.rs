@@ -14,9 +14,12 @@ use super::ids::{CommitId, FamilyName, Identity, RunId, StageId};
 use super::notice::NoticeKey;
 use super::pace::Pricing;
 use super::quantity::Seconds;
+use super::quota::Reading;
 use super::run::ModelUse;
+use super::sleep::Slept;
 use super::state::{Candidate, Chore, Reservation, Stage};
 use super::verdict::Verdict;
+use super::weather::Weather;
 
 /// Everything that one fire has seen. What is absent was not looked at and changes nothing.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +48,12 @@ pub struct Observation {
     pub local_midnight: Option<DateTime<Utc>>,
     /// What the fleet's day leaves for this repository, where the fleet has caps.
     pub fleet: Option<FleetDay>,
+    /// Whether the providers of families that may be dispatched can be reached.
+    pub weather: BTreeMap<FamilyName, Weather>,
+    /// What the quota readers of such families said; none for one that says nothing usable.
+    pub quota: BTreeMap<FamilyName, Option<Reading>>,
+    /// How long the machine has slept since the tick before, where that is worth telling.
+    pub slept: Option<Slept>,
 }
 
 /// Launches of one run that were tried and failed. An order that a killed tick did not get to is none of them.

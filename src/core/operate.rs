@@ -348,6 +348,7 @@ impl Desk {
         let waits = self.budget.waits(self.now);
         let pauses: Vec<String> = waits.iter().map(|pause| format!("pause of {}", pause.who())).collect();
         lifted.extend(pauses.iter().map(String::as_str));
+        self.budget.deferrals.clear();
         let detail = format!("lifted {}", lifted.join(", "));
         self.budget.halted = false;
         self.budget.halt_reason = None;

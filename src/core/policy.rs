@@ -9,6 +9,7 @@ use super::card::LandingMode;
 use super::manifest::RepoPath;
 use super::notice::NoticeKind;
 use super::quantity::{MicroUsd, Tokens};
+use super::schedule::LocalRules;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +42,8 @@ pub struct Policy {
     pub stage_cost: Option<MicroUsd>,
     /// When a family whose provider keeps failing waits as a whole.
     pub breaker: BreakerPolicy,
+    /// What goes by the clock on the operator's wall.
+    pub local: LocalRules,
 }
 
 /// When a family's circuit breaker opens.
@@ -74,6 +77,7 @@ impl Default for Policy {
             stage_tokens: None,
             stage_cost: None,
             breaker: BreakerPolicy { failures: 4, window: TimeDelta::minutes(10) },
+            local: LocalRules::default(),
         }
     }
 }

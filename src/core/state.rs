@@ -13,6 +13,7 @@ use super::honesty::FrozenFile;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
+use super::sleep::Slept;
 use super::verdict::Judgement;
 
 /// Everything the machine remembers about one repository.
@@ -28,12 +29,14 @@ pub struct State {
     pub stages: Vec<Stage>,
     /// What the operator is to be told and may not have been told yet.
     pub notices: Vec<Notice>,
+    /// The last sleep of the machine that the ledger told of.
+    pub slept: Option<Slept>,
 }
 
 impl State {
     /// A state without stages.
     pub fn new(repo_id: String) -> Self {
-        Self { repo_id, tick_count: 0, last_tick_at: None, stages: Vec::new(), notices: Vec::new() }
+        Self { repo_id, tick_count: 0, last_tick_at: None, stages: Vec::new(), notices: Vec::new(), slept: None }
     }
 
     /// The stage of that name.

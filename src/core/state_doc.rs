@@ -14,6 +14,7 @@ use super::honesty::FrozenFile;
 use super::ids::{CommitId, Identity, Role, RunId, StageId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Tokens};
+use super::sleep::Slept;
 use super::state::{
     Approval, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, NextRun, Over, PastRun,
     Pending, Reason, Resume, Seat, Stage, State, Verifying, Work, Working,
@@ -38,6 +39,9 @@ pub struct StateDoc {
     /// What the operator is to be told and may not have been told yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
+    /// The last sleep of the machine that the ledger told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slept: Option<Slept>,
     /// The stages in the order in which they were queued.
     pub stages: Vec<StageDoc>,
     /// How many stages there are. It stands last and must, so that a file that was cut short between two stages does
@@ -240,6 +244,7 @@ impl From<&State> for StateDoc {
             tick_count: state.tick_count,
             last_tick_at: state.last_tick_at,
             notices: state.notices.clone(),
+            slept: state.slept.clone(),
             stages: state.stages.iter().map(StageDoc::from).collect(),
             stage_count: state.stages.len(),
         }
@@ -389,8 +394,8 @@ impl StateDoc {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let Self { repo_id, tick_count, last_tick_at, notices, .. } = self;
-        Ok(State { repo_id, tick_count, last_tick_at, stages, notices })
+        let Self { repo_id, tick_count, last_tick_at, notices, slept, .. } = self;
+        Ok(State { repo_id, tick_count, last_tick_at, stages, notices, slept })
     }
 }
 

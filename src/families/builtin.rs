@@ -13,9 +13,11 @@
 //! - codex `workspace-write` for verifiers too: `read-only` cannot even write a compiler's output. A verifier's
 //!   checkout is thrown away.
 
+use super::reach::{Reach, Settings};
 use super::spec::{ModelUse, PromptInput};
 use crate::core::family::Word;
 use crate::core::family::{AuthMode, DecoderKind};
+use crate::core::weather::Endpoint;
 
 /// A family as the table writes it. [`super::Families::new`] checks it together with the manifest's overrides.
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ pub(super) struct Known {
     pub tested_versions: &'static [&'static str],
     pub login_command: &'static [&'static str],
     pub sandbox_command: &'static [&'static str],
+    pub reach: Reach,
 }
 
 /// Writes a command: a text is a word that is always there, a bracketed list a group that may vanish.
@@ -111,6 +114,17 @@ fn claude() -> Known {
         // Exits 1 and says `"loggedIn": false` where nobody is; asks no server.
         login_command: &["claude", "auth", "status"],
         sandbox_command: &[],
+        reach: reach(
+            &[(AuthMode::Subscription, "api.anthropic.com"), (AuthMode::Api, "api.anthropic.com")],
+            &["ANTHROPIC_BASE_URL"],
+            &["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"],
+            Some(settings(
+                "CLAUDE_CONFIG_DIR",
+                ".claude",
+                "settings.json",
+                &["_BASE_URL", "CLAUDE_CODE_USE_", "_PROXY"],
+            )),
+        ),
     }
 }
 
@@ -177,6 +191,12 @@ fn codex() -> Known {
         login_command: &["codex", "login", "status"],
         // Runs one command the way its model's commands are run.
         sandbox_command: &["codex", "sandbox", "--", "true"],
+        reach: reach(
+            &[(AuthMode::Subscription, "chatgpt.com"), (AuthMode::Api, "api.openai.com")],
+            &["OPENAI_BASE_URL"],
+            &[],
+            Some(settings("CODEX_HOME", ".codex", "config.toml", &["model_provider", "base_url"])),
+        ),
     }
 }
 
@@ -203,6 +223,15 @@ fn gemini() -> Known {
         tested_versions: &["0.61.0"],
         login_command: &[],
         sandbox_command: &[],
+        reach: reach(
+            &[
+                (AuthMode::Subscription, "cloudcode-pa.googleapis.com"),
+                (AuthMode::Api, "generativelanguage.googleapis.com"),
+            ],
+            &["GOOGLE_GEMINI_BASE_URL", "CODE_ASSIST_ENDPOINT"],
+            &["GOOGLE_GENAI_USE_VERTEXAI"],
+            None,
+        ),
     }
 }
 
@@ -227,5 +256,27 @@ fn shell(name: &'static str, identities: &'static [&'static str]) -> Known {
         tested_versions: &[],
         login_command: &[],
         sandbox_command: &[],
+        reach: Reach::default(),
+    }
+}
+
+/// Where a provider is reached: its own host under TLS, by who pays, and what leads elsewhere.
+fn reach(hosts: &[(AuthMode, &str)], base_urls: &[&str], detours: &[&str], settings: Option<Settings>) -> Reach {
+    let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    Reach {
+        hosts: hosts.iter().map(|(auth, host)| (*auth, Endpoint::secure(host, 443))).collect(),
+        base_urls: texts(base_urls),
+        detours: texts(detours),
+        settings,
+        rule: None,
+    }
+}
+
+fn settings(folder_variable: &str, folder: &str, file: &str, keys: &[&str]) -> Settings {
+    Settings {
+        folder_variable: folder_variable.to_owned(),
+        folder: folder.to_owned(),
+        file: file.to_owned(),
+        keys: keys.iter().map(|&key| key.to_owned()).collect(),
     }
 }

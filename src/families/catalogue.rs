@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtin::{Known, known};
 use super::invocation::{EnvSource, is_api_key};
+use super::reach::Reach;
 use super::secret::{SecretRef, is_variable_name};
 use super::spec::{FamilySpec, IdentityPattern, ModelUse, PromptInput};
 use super::template::Template;
@@ -111,6 +112,7 @@ impl TryFrom<Known> for FamilySpec {
             tested_versions: texts(known.tested_versions),
             login_command: texts(known.login_command),
             sandbox_command: texts(known.sandbox_command),
+            reach: known.reach,
         })
     }
 }
@@ -148,6 +150,7 @@ fn blank(name: &FamilyName, entry: &FamilyOverride, place: &str, faults: &mut Fa
         tested_versions: Vec::new(),
         login_command: Vec::new(),
         sandbox_command: Vec::new(),
+        reach: Reach::default(),
     })
 }
 
@@ -185,6 +188,11 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
     spec.decoder = entry.decoder.unwrap_or(spec.decoder);
     spec.auth = entry.auth.unwrap_or(spec.auth);
     spec.sandbox = entry.sandbox.unwrap_or(spec.sandbox);
+    if entry.command.is_some() || entry.verifier_command.is_some() {
+        // Nobody knows whom another program asks.
+        spec.reach = Reach::default();
+    }
+    spec.reach.rule.clone_from(&entry.endpoint);
     for (name, text) in entry.env.iter().flatten() {
         let place = format!("{place}/env/{name}");
         if !is_variable_name(name) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::Decoder;
 use super::invocation::EnvSource;
+use super::reach::Reach;
 use super::template::Template;
 use crate::core::family::{AuthMode, DecoderKind, Sandbox};
 use crate::core::ids::{FamilyName, ModelName, TierName};
@@ -141,6 +142,8 @@ pub struct FamilySpec {
     pub login_command: Vec<String>,
     /// The command that ends with 0 where its sandbox works on this machine; empty where there is none.
     pub sandbox_command: Vec<String>,
+    /// Where its provider is reached.
+    pub reach: Reach,
 }
 
 impl FamilySpec {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::core::ids::{RunId, StageId};
+use crate::core::ids::{FamilyName, RunId, StageId};
 use crate::core::notice::NoticeKey;
 
 /// The paths of one repository's state.
@@ -139,6 +139,11 @@ impl Layout {
     /// A stage that is done with, archived.
     pub fn archived(&self, stage: &StageId) -> PathBuf {
         self.state.join("archive").join(format!("{stage}.yaml"))
+    }
+
+    /// What was last read of a family's quota.
+    pub fn quota(&self, family: &FamilyName) -> PathBuf {
+        self.state.join("quota").join(format!("{family}.json"))
     }
 
     /// The report of the newest night.

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use nix::time::{ClockId, clock_gettime};
 
+use crate::core::sleep::Readings;
+
 /// The calendar's time.
 pub(super) fn now() -> DateTime<Utc> {
     Utc::now()
@@ -21,9 +23,17 @@ pub(super) fn since(then: SystemTime) -> Duration {
 ///
 /// `Instant` reads the same clock, but cannot be written to a file.
 pub(super) fn awake_ns() -> u64 {
+    u64::try_from(readings().awake.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Both clocks of this boot: the one that stands still while the machine sleeps, and the one that does not.
+///
+/// Linux calls them `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME`; on macOS it is the monotonic clock that goes on.
+pub fn readings() -> Readings {
     #[cfg(target_os = "macos")]
-    let clock = ClockId::from_raw(nix::libc::CLOCK_UPTIME_RAW);
+    let (awake, always) = (ClockId::from_raw(nix::libc::CLOCK_UPTIME_RAW), ClockId::CLOCK_MONOTONIC);
     #[cfg(not(target_os = "macos"))]
-    let clock = ClockId::CLOCK_MONOTONIC;
-    clock_gettime(clock).map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
+    let (awake, always) = (ClockId::CLOCK_MONOTONIC, ClockId::CLOCK_BOOTTIME);
+    let read = |clock: ClockId| clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
+    Readings { awake: read(awake), always: read(always) }
 }

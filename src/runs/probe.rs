@@ -77,6 +77,8 @@ pub struct Pulse {
 pub struct LostRun {
     /// When it started.
     pub started_at: DateTime<Utc>,
+    /// How long the machine has been awake since; none where it has been started anew.
+    pub awake: Option<Duration>,
     /// What it used, as far as its logs tell.
     pub usage: Usage,
     /// What the provider said, as far as its logs tell.
@@ -158,8 +160,13 @@ fn running(dir: &RunDir, started: Option<&Started>, supervisor: SupervisorState)
 
 fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sighting, RunError> {
     let order = dir.order()?;
-    let mut lost =
-        LostRun { started_at: started.started_at, usage: Usage::none(), provider: ProviderReport::default() };
+    let awake = Duration::from_nanos(clock::awake_ns().saturating_sub(started.awake_ns));
+    let mut lost = LostRun {
+        started_at: started.started_at,
+        awake: (started.boot_id == process::boot_id()).then_some(awake),
+        usage: Usage::none(),
+        provider: ProviderReport::default(),
+    };
     // Both logs are made before the program is, and `agent.json` after: without them, it never was.
     let logs = [dir.stdout_log(), dir.stderr_log()];
     if dir.agent_file().exists() || logs.iter().all(|log| log.exists()) {

@@ -29,9 +29,13 @@ pub(super) fn stamp(pid: i32) -> ProcessStamp {
 }
 
 #[cfg(not(target_os = "macos"))]
-pub(super) use linux::{boot_id, has_variable, holds_lock, is_our_supervisor, row, rows};
+pub use linux::boot_id;
+#[cfg(not(target_os = "macos"))]
+pub(super) use linux::{has_variable, holds_lock, is_our_supervisor, row, rows};
 #[cfg(target_os = "macos")]
-pub(super) use macos::{boot_id, has_variable, holds_lock, is_our_supervisor, row, rows};
+pub use macos::boot_id;
+#[cfg(target_os = "macos")]
+pub(super) use macos::{has_variable, holds_lock, is_our_supervisor, row, rows};
 
 #[cfg(not(target_os = "macos"))]
 mod linux {
@@ -42,7 +46,7 @@ mod linux {
     use super::{ProcessStamp, Row};
 
     /// Identifies this boot of the machine.
-    pub(in super::super) fn boot_id() -> String {
+    pub fn boot_id() -> String {
         fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
     }
 
@@ -147,7 +151,7 @@ mod macos {
         asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     }
 
-    pub(in super::super) fn boot_id() -> String {
+    pub fn boot_id() -> String {
         ask("/usr/sbin/sysctl", &["-n", "kern.bootsessionuuid"]).trim().to_owned()
     }
 

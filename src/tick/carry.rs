@@ -61,6 +61,7 @@ pub fn carry_over(site: &Site, store: &Store, now: DateTime<Utc>) -> Result<Load
             last_tick_at: None,
             stages,
             notices: Vec::new(),
+            slept: None,
         },
         budget: carry_budget(site, &carried.budget),
     };

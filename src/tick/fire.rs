@@ -24,6 +24,7 @@ use super::heartbeat;
 use super::observe::{Observer, Purpose};
 use super::perform::perform;
 use super::site::Site;
+use super::weather::Sky;
 use super::{carry, clock, fleet, snapshot, tell, wake};
 
 /// How often one fire goes round for stages that landed in it, and how often it looks again for ticks that found the
@@ -75,13 +76,18 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
         warn!(repo = %site.root.display(), "a landing that was interrupted could not be finished yet: {error}");
     }
     let mut landings = BTreeMap::new();
+    let sky = Sky::default();
+    let asleep = heartbeat::asleep(before.as_ref());
     let mut seen = Observation::default();
     let mut moved = false;
     for _ in 0..ROUNDS {
         let now = clock::now();
         let part = fleet::join(site, &loaded, now);
-        let observer = Observer { site, repo: &repo, objects: &repo, purpose: Purpose::Act, landings: &landings, now };
+        let (landings_tried, purpose) = (&landings, Purpose::Act);
+        let observer =
+            Observer { site, repo: &repo, objects: &repo, purpose, landings: landings_tried, sky: &sky, now };
         seen = observer.observe(&loaded)?;
+        seen.slept = heartbeat::slept(before.as_ref(), &asleep, now);
         seen.fleet = part.as_ref().map(|part| part.day.clone());
         let Step { mut state, mut budget, effects, notes } =
             step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
@@ -130,7 +136,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.in_flight = loaded.state.flights().count();
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
-    heartbeat::write(site, &loaded, &seen, before.as_ref(), idle, clock::now())
+    heartbeat::write(site, &loaded, &seen, before.as_ref(), asleep, idle, clock::now())
 }
 
 /// Sets aside what stands where a run that is about to be dispatched will have its directory.
@@ -161,7 +167,9 @@ fn sweep(site: &Site) {
     if let Err(error) = runs::retire_lost(state) {
         warn!(repo = %site.root.display(), "{error}");
     }
-    for folder in ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs"] {
+    for folder in
+        ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs", "quota"]
+    {
         let folder = state.join(folder);
         if folder.is_dir()
             && let Err(error) = atomic::sweep_temps(&folder)

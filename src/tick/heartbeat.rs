@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::core::ids::RunId;
 use crate::core::observation::{Observation, Sighting, Watched};
 use crate::core::quantity::Seconds;
+use crate::core::sleep::{Asleep, Slept};
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::layout::Layout;
 use crate::files::store::Loaded;
+use crate::runs;
 
+use super::clock;
 use super::counts::Counted;
 use super::error::TickError;
 use super::site::Site;
@@ -23,6 +26,12 @@ pub struct Heartbeat {
     pub at: DateTime<Utc>,
     /// Seconds since the tick before; below zero when the calendar was set back.
     pub gap_seconds: Option<i64>,
+    /// How much of that the machine slept. The rest of a long gap it was off, or its timer did not fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slept_seconds: Option<Seconds>,
+    /// How long this boot of the machine has slept in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asleep: Option<Asleep>,
     /// Idle ticks since the last one that changed something; folded into the counters by the next that does.
     pub idle_ticks: u64,
     /// The runs in flight.
@@ -62,12 +71,29 @@ pub fn of(layout: &Layout) -> Option<Heartbeat> {
     serde_json::from_slice(&bytes).ok()
 }
 
+/// How long this boot has slept in all. The boot's name is looked up only where that has changed since the last tick.
+pub fn asleep(before: Option<&Heartbeat>) -> Asleep {
+    let seconds = Seconds(runs::readings().asleep().0.saturating_add(clock::sleep_offset().0));
+    match before.and_then(|before| before.asleep.as_ref()) {
+        // Both clocks are rounded to full seconds.
+        Some(known) if known.seconds.0.abs_diff(seconds.0) <= 1 => known.clone(),
+        _ => Asleep { boot_id: runs::boot_id(), seconds },
+    }
+}
+
+/// What is to be told of a sleep since the last tick.
+pub fn slept(before: Option<&Heartbeat>, asleep: &Asleep, now: DateTime<Utc>) -> Option<Slept> {
+    let before = before?;
+    Slept::between(Some((before.asleep.as_ref()?, before.at)), asleep, now)
+}
+
 /// Writes the heartbeat of this tick.
 pub fn write(
     site: &Site,
     loaded: &Loaded,
     seen: &Observation,
     before: Option<&Heartbeat>,
+    asleep: Asleep,
     idle_ticks: u64,
     now: DateTime<Utc>,
 ) -> Result<(), TickError> {
@@ -91,6 +117,11 @@ pub fn write(
     let heartbeat = Heartbeat {
         at: now,
         gap_seconds: before.map(|before| now.signed_duration_since(before.at).num_seconds()),
+        slept_seconds: before
+            .and_then(|before| before.asleep.as_ref())
+            .map(|known| asleep.since(Some(known)))
+            .filter(|slept| slept.0 > 0),
+        asleep: Some(asleep),
         idle_ticks,
         agents: agents.collect(),
         counted: Some(Counted::now(&site.layout, loaded, now)),

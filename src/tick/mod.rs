@@ -34,6 +34,8 @@ pub mod snapshot;
 pub mod tell;
 mod versions;
 pub mod wake;
+pub mod weather;
+mod zone;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};

@@ -5,7 +5,6 @@
 //! the window are opened.
 
 mod records;
-mod zone;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,7 +83,7 @@ pub fn collect(site: &Site, since: Option<DateTime<Utc>>, now: DateTime<Utc>) ->
     let mut night = Night {
         repo: site.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         path: site.root.display().to_string(),
-        zone: zone::of(&window),
+        zone: super::zone::of(&window),
         outcome: Outcome::default(),
         needs: needs.into_iter().take(MOST_NEEDS).collect(),
         bands: bands(&told, &stages, &loaded, &window),
@@ -152,6 +151,7 @@ fn archived(site: &Site, id: &StageId) -> Result<Option<Stage>, TickError> {
         tick_count: 0,
         last_tick_at: None,
         notices: Vec::new(),
+        slept: None,
         stages: vec![doc],
         stage_count: 1,
     };
@@ -262,6 +262,11 @@ fn bands(told: &Told, stages: &[StageNight], loaded: &Loaded, window: &Window) -
                     open(Some(family), detail);
                 }
             }
+            Moment::PutOff(family, detail) => {
+                if let Ok(family) = family.parse() {
+                    open(Some(family), detail);
+                }
+            }
             Moment::Resumed | Moment::PauseEnded(_) => {
                 for band in bands.iter_mut().filter(|band| band.until.is_none()) {
                     let over = match moment {
@@ -281,7 +286,10 @@ fn bands(told: &Told, stages: &[StageNight], loaded: &Loaded, window: &Window) -
     for band in bands.iter_mut().filter(|band| band.until.is_none()) {
         let on = match &band.family {
             None => loaded.budget.halted,
-            Some(family) => loaded.budget.pauses.iter().any(|pause| pause.family == *family),
+            Some(family) => {
+                loaded.budget.pauses.iter().any(|pause| pause.family == *family)
+                    || loaded.budget.deferrals.iter().any(|held| held.family == *family)
+            }
         };
         if !on {
             band.until = Some(window.until.max(band.from));

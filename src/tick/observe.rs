@@ -4,7 +4,7 @@
 //! the pinned bytes of cards). It looks at no more than the state makes necessary; an idle repository costs a few
 //! file reads and no process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +18,7 @@ use crate::core::fallback;
 use crate::core::forecast;
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
-use crate::core::ids::{CommitId, Identity, Role, RunId, StageId};
+use crate::core::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId};
 use crate::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Placed, Product,
     Pulse, Returned, Sighting, Watched, WorkSighting,
@@ -38,6 +38,7 @@ use super::evidence;
 use super::landing;
 use super::returned;
 use super::site::{Site, run_branch};
+use super::weather::{self, Sky};
 
 /// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
 const CAPTURE_PATIENCE: TimeDelta = TimeDelta::hours(1);
@@ -54,6 +55,8 @@ pub struct Observer<'a> {
     pub purpose: Purpose,
     /// What came of the landings that this fire tried.
     pub landings: &'a BTreeMap<StageId, LandingSighting>,
+    /// What this fire has seen of providers and quota.
+    pub sky: &'a Sky,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -84,6 +87,7 @@ impl Observer<'_> {
                 seen.told.insert(notice.key.clone());
             }
         }
+        self.look_out(loaded, &mut seen);
         self.pending(loaded, &mut seen)?;
         for (run, _) in seen.runs.iter().filter(|(_, sighting)| matches!(sighting, Sighting::NotStarted)) {
             let log = document::read(&self.site.layout.run(run).join(LAUNCH_LOG))?.unwrap_or_default();
@@ -116,7 +120,14 @@ impl Observer<'_> {
             let turn = match hold(stages, stage, &loaded.budget, &self.site.policy, self.now) {
                 None => true,
                 Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..)) => something_may_end,
-                Some(Hold::Halted | Hold::NotBefore(_) | Hold::Paused(..) | Hold::Unaffordable(_)) => false,
+                Some(
+                    Hold::Halted
+                    | Hold::NotBefore(_)
+                    | Hold::Paused(..)
+                    | Hold::Unaffordable(_)
+                    | Hold::Deferred(..)
+                    | Hold::Curfew(_),
+                ) => false,
             };
             if !turn {
                 continue;
@@ -124,15 +135,9 @@ impl Observer<'_> {
             self.brief(stage, seen);
             self.tip(&stage.base_branch, seen)?;
             self.contract(stage, seen);
-            let free =
-                |placed: &Placed| loaded.budget.paused(&placed.family, placed.model.as_deref(), self.now).is_none();
-            let may_start = |brief: Brief| {
-                brief.same_family().is_none()
-                    && (free(&brief.worker) || fallback::relieved(&brief, free).is_some())
-                    && forecast::shortfall(&loaded.budget, &brief).is_empty()
-            };
             let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
-            if brief.and_then(|brief| fallback::own(*brief, stage).ok()).is_some_and(may_start) {
+            let own = brief.and_then(|brief| fallback::own(*brief, stage).ok());
+            if own.is_some_and(|own| self.may_start(loaded, &own, seen)) {
                 room -= 1;
             }
             if room == 0 {
@@ -140,6 +145,44 @@ impl Observer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Looks at the providers of everybody who may be called for a stage in progress, all at once.
+    fn look_out(&self, loaded: &Loaded, seen: &mut Observation) {
+        if self.purpose == Purpose::Plan || loaded.budget.halted {
+            return;
+        }
+        let mut families = BTreeSet::new();
+        for stage in loaded.state.stages.iter().filter(|stage| stage.life.is_in_progress()) {
+            let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
+            if let Some(brief) = brief.and_then(|brief| brief.staffed_for(stage).ok()) {
+                families.extend(weather::wanted(stage, &brief, seen));
+            }
+        }
+        self.sky.look(self.site, &loaded.budget, &families, self.now, seen);
+    }
+
+    /// Whether the worker of a pending stage may start by what the budget and the weather say: the card's own, or whoever
+    /// may take the place of one that has to wait.
+    fn may_start(&self, loaded: &Loaded, own: &Brief, seen: &mut Observation) -> bool {
+        if own.same_family().is_some() || !forecast::shortfall(&loaded.budget, own).is_empty() {
+            return false;
+        }
+        let free = |placed: &Placed| loaded.budget.refused(&placed.family, placed.model.as_deref(), self.now).is_none();
+        if free(&own.worker) && self.is_clear(loaded, &own.worker.family, seen) {
+            return true;
+        }
+        let offline = own.worker.family.clone();
+        let relieved = fallback::relieved(own, |placed| placed.family != offline && free(placed));
+        relieved.is_some_and(|relieved| self.is_clear(loaded, &relieved.worker.family, seen))
+    }
+
+    /// Whether a family that is to work can be called now.
+    fn is_clear(&self, loaded: &Loaded, family: &FamilyName, seen: &mut Observation) -> bool {
+        if self.purpose == Purpose::Act {
+            self.sky.look(self.site, &loaded.budget, &BTreeSet::from([family.clone()]), self.now, seen);
+        }
+        weather::is_clear(self.site, &loaded.budget, family, self.now, seen)
     }
 
     fn stage(&self, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
@@ -306,13 +349,16 @@ impl Observer<'_> {
                 if !self.reaped(run, &dir) {
                     return Ok(None);
                 }
-                let ran = self.now.signed_duration_since(lost.started_at).max(TimeDelta::zero());
+                let by_calendar = self.now.signed_duration_since(lost.started_at).num_seconds();
+                let by_calendar = u64::try_from(by_calendar).unwrap_or_default();
+                // The calendar runs on while the machine sleeps, and jumps.
+                let ran = lost.awake.map_or(by_calendar, |awake| awake.as_secs().min(by_calendar));
                 let work = (run.role == Role::Worker)
                     .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing))
                     .flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: lost.usage,
-                    elapsed: u64::try_from(ran.num_seconds()).ok().map(Seconds),
+                    elapsed: Some(Seconds(ran)),
                     work,
                     detail: "its supervisor and its agent are gone without a record".to_owned(),
                 }))

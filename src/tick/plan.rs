@@ -1,20 +1,23 @@
 //! `tick --plan`: the exact step that a tick would take now, with the exact command of each launch; changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::core::ids::RunId;
+use crate::core::ids::{RunId, StageId};
 use crate::core::run::Program;
+use crate::core::state::State;
 use crate::core::step::{Effect, Note, step};
-use crate::files::store;
+use crate::files::store::{self, Loaded};
 
 use super::brief::{self, Pin};
 use super::error::TickError;
 use super::fire::belongs_here;
 use super::observe::{Observer, Purpose};
 use super::order::{self, Job};
-use super::site::Site;
+use super::site::{Site, held};
+use super::weather::{self, Sky};
 use super::{clock, fleet};
 
 /// What a tick would do.
@@ -26,6 +29,21 @@ pub struct Plan {
     pub launches: Vec<PlannedLaunch>,
     /// What else would be done.
     pub effects: Vec<String>,
+    /// Stages that wait for a time, or for a provider.
+    pub holds: Vec<PlannedHold>,
+    /// Whom a tick would ask before these launches; a plan asks nobody.
+    pub asks: Vec<String>,
+}
+
+/// A stage that could go on, and is held back.
+#[derive(Debug, Serialize)]
+pub struct PlannedHold {
+    /// The stage.
+    pub stage: StageId,
+    /// Why, and until when.
+    pub why: String,
+    /// Until when at most.
+    pub until: DateTime<Utc>,
 }
 
 /// One launch.
@@ -49,11 +67,12 @@ pub fn plan(site: &Site) -> Result<Plan, TickError> {
     let objects = repo.dry()?;
     let now = clock::now();
     let landings = BTreeMap::new();
-    let observer = Observer { site, repo: &repo, objects: &objects, purpose: Purpose::Plan, landings: &landings, now };
+    let (landings, sky) = (&landings, &Sky::default());
+    let observer = Observer { site, repo: &repo, objects: &objects, purpose: Purpose::Plan, landings, sky, now };
     let mut seen = observer.observe(&loaded)?;
     seen.fleet = fleet::look(site, &loaded, now);
     let step = step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
-    let mut launches = Vec::new();
+    let mut launches: Vec<PlannedLaunch> = Vec::new();
     let mut effects = Vec::new();
     for effect in &step.effects {
         let Effect::Launch { run } = effect else {
@@ -80,7 +99,32 @@ pub fn plan(site: &Site) -> Result<Plan, TickError> {
             env: launch.order.env.into_iter().map(|entry| entry.name).collect(),
         });
     }
-    Ok(Plan { notes: step.notes, launches, effects })
+    let launched: Vec<RunId> = launches.iter().map(|launch| launch.run.clone()).collect();
+    let after = Loaded { state: step.state, budget: step.budget };
+    let holds = after.state.stages.iter().filter_map(|stage| {
+        let why = held(site, &after, stage, now)?;
+        Some(PlannedHold { stage: stage.id.clone(), until: why.until()?, why: why.to_string() })
+    });
+    let holds = holds.collect();
+    Ok(Plan { notes: step.notes, launches, effects, holds, asks: asks(site, &after.state, &launched) })
+}
+
+/// Whom a tick would ask before it starts these runs, and about whose quota.
+fn asks(site: &Site, state: &State, launched: &[RunId]) -> Vec<String> {
+    let flights = state.flights().filter(|(_, flight)| launched.contains(&flight.run));
+    let families: BTreeSet<_> = flights.filter_map(|(_, flight)| flight.family.clone()).collect();
+    let mut asks = Vec::new();
+    for spec in families.iter().filter_map(|family| site.families.get(family)) {
+        match weather::endpoint(spec) {
+            Ok(None) => {}
+            Ok(Some(endpoint)) => asks.push(format!("{}: whether {endpoint} answers", spec.name)),
+            Err(why) => asks.push(format!("{}: nobody, because {why}", spec.name)),
+        }
+        if site.manifest.quota.contains_key(&spec.name) {
+            asks.push(format!("{}: how much of its quota is used", spec.name));
+        }
+    }
+    asks
 }
 
 fn words(effect: &Effect) -> String {

@@ -10,8 +10,10 @@ use crate::core::fault::Faults;
 use crate::core::forecast;
 use crate::core::ids::{Identity, RunId, StageId};
 use crate::core::manifest::Manifest;
+use crate::core::night::Zone;
 use crate::core::notice::NoticeKind;
 use crate::core::policy::{BreakerPolicy, Policy};
+use crate::core::schedule::LocalRules;
 use crate::core::state::{Life, Stage};
 use crate::core::step::{Hold, hold};
 use crate::families::{Families, ModelUse};
@@ -22,6 +24,7 @@ use crate::files::store::Loaded;
 use crate::git::{Git, Location, Repo};
 
 use super::error::TickError;
+use super::{clock, zone};
 
 /// The manifest's name.
 pub const MANIFEST: &str = ".autometta.yaml";
@@ -98,6 +101,7 @@ impl Site {
                     i64::try_from(manifest.breaker.window.seconds().0).unwrap_or(i64::MAX / 1000),
                 ),
             },
+            local: local_rules(&manifest),
             ..Policy::default()
         };
         Ok(Self {
@@ -161,12 +165,27 @@ impl Site {
     }
 }
 
+/// What goes by the operator's clock, which is looked at only where something does.
+fn local_rules(manifest: &Manifest) -> LocalRules {
+    let by_the_clock = !manifest.curfew.is_empty() || !manifest.schedule.is_empty();
+    let reserves = manifest.quota.iter().filter_map(|(family, reader)| Some((family.clone(), reader.reserve?)));
+    LocalRules {
+        zone: if by_the_clock { zone::around(clock::now()) } else { Zone::utc() },
+        curfew: manifest.curfew.clone(),
+        schedule: manifest.schedule.clone(),
+        reserves: reserves.collect(),
+    }
+}
+
 /// Why a pending stage is held back right now, its family's pause and what an attempt usually takes included.
 pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> Option<Hold> {
     let held = hold(&loaded.state.stages, stage, &loaded.budget, &site.policy, now);
     let pause = || {
         let pause = site.paused(loaded, stage.own_worker(), now).filter(|_| matches!(stage.life, Life::Pending(_)))?;
-        Some(Hold::Paused(pause.who(), pause.until))
+        Some(match loaded.budget.deferred(&pause.family, now) {
+            Some(held) => Hold::Deferred(held.family.to_string(), held.reason.clone(), held.until),
+            None => Hold::Paused(pause.who(), pause.until),
+        })
     };
     let unaffordable = || {
         let is_pending = matches!(stage.life, Life::Pending(_));

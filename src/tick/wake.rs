@@ -72,12 +72,13 @@ fn next_known_time(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<D
     let waits = loaded.budget.waits(now);
     // Whoever waits for a provider may be relieved by somebody of any other family that may be asked again.
     let provider = waits.iter().map(|pause| pause.until).min();
+    let idle = waits.is_empty() && site.policy.local.curfew.is_empty();
     let later = |at: Option<DateTime<Utc>>| at.filter(|at| *at > now);
     let times = loaded.state.stages.iter().filter_map(|stage| match &stage.life {
-        Life::Pending(pending) if waits.is_empty() && later(pending.not_before).is_none() => None,
+        Life::Pending(pending) if idle && later(pending.not_before).is_none() => None,
         Life::Pending(_) => match held(site, loaded, stage, now)? {
-            Hold::NotBefore(at) => Some(at),
-            Hold::Paused(..) => provider,
+            Hold::NotBefore(at) | Hold::Curfew(at) => Some(at),
+            Hold::Paused(..) | Hold::Deferred(..) => provider,
             Hold::Halted | Hold::Dependency(..) | Hold::Parallel(_) | Hold::Claim(..) | Hold::Unaffordable(_) => None,
         },
         Life::Gating(gating) => later(gating.not_before),

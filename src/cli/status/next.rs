@@ -2,6 +2,7 @@
 //! waited for.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
@@ -12,7 +13,7 @@ use crate::cli::terminal::look::{between, span};
 use crate::cli::terminal::text::clean;
 use crate::core::budget::Pause;
 use crate::core::forecast;
-use crate::core::ids::StageId;
+use crate::core::ids::{Identity, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
 use crate::core::state::{EndStatus, Gating, Life, Over, Pending, Reason, Said, Seat, Stage, Stopping, Verifying};
@@ -76,7 +77,9 @@ impl Turns {
             Some(Hold::Parallel(_)) => short(scene, stage).is_some(),
             Some(_) => true,
             None => {
-                pause_of(scene, stage).is_some() || waiting.contains_key(&stage.id) || short(scene, stage).is_some()
+                provider_wait(scene, stage.own_worker()).is_some()
+                    || waiting.contains_key(&stage.id)
+                    || short(scene, stage).is_some()
             }
         };
         let free = order(stages).into_iter().map(|index| &stages[index]).filter(|stage| !held(stage));
@@ -135,8 +138,18 @@ fn because(reason: &Reason) -> String {
     if detail.is_empty() { reason.code.clone() } else { format!("{}: {detail}", reason.code) }
 }
 
-fn pause_of(scene: &Scene<'_>, stage: &Stage) -> Option<Pause> {
-    (scene.pause)(stage.own_worker())
+/// What somebody waits for at their provider's, where their family or model is paused or put off.
+fn provider_wait(scene: &Scene<'_>, who: &Identity) -> Option<Next> {
+    let pause = (scene.pause)(who)?;
+    Some(match scene.loaded.budget.deferred(&pause.family, scene.now) {
+        Some(held) => put_off(scene, &pause.family, held.until, &held.reason),
+        None => paused(scene, &pause),
+    })
+}
+
+fn put_off(scene: &Scene<'_>, family: impl Display, until: DateTime<Utc>, why: &str) -> Next {
+    let words = format!("{family} is put off until {}: {}", scene.look.until(until, scene.now), clean(why));
+    Next::at(words, Some(until))
 }
 
 /// Why a whole attempt of a stage would not fit into what is left, where it would not.
@@ -171,10 +184,14 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         Some(Hold::Paused(family, until)) => {
             Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
         }
+        Some(Hold::Deferred(family, why, until)) => put_off(scene, family, until, &why),
+        Some(Hold::Curfew(until)) => {
+            Next::at(format!("curfew: no worker starts until {}", scene.look.until(until, scene.now)), Some(until))
+        }
         Some(Hold::Parallel(_)) => short(scene, stage).map_or_else(|| in_line(turns, stage), not_begun),
         Some(Hold::Unaffordable(why)) => not_begun(why),
-        None => match (pause_of(scene, stage), short(scene, stage)) {
-            (Some(pause), _) => paused(scene, &pause),
+        None => match (provider_wait(scene, stage.own_worker()), short(scene, stage)) {
+            (Some(wait), _) => wait,
             (None, Some(why)) => not_begun(why),
             (None, None) if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
                 turns.next_tick(&how_it_starts(stage), scene)
@@ -274,10 +291,7 @@ fn seat_next(scene: &Scene<'_>, turns: &Turns, seat: &Seat) -> Next {
     if let Some(at) = seat.not_before.filter(|at| *at > scene.now) {
         return retries(scene, at);
     }
-    match (scene.pause)(&seat.verifier) {
-        Some(pause) => paused(scene, &pause),
-        None => turns.next_tick("verifiers start", scene),
-    }
+    provider_wait(scene, &seat.verifier).unwrap_or_else(|| turns.next_tick("verifiers start", scene))
 }
 
 fn over_next(scene: &Scene<'_>, over: &Over) -> Next {

@@ -3,7 +3,7 @@
 //! From the top: the repository and the time; halts, pauses and faults; the queue; agents registered by hand; the
 //! budget; the last tick. Texts of others are cleaned here, at the last moment.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::next::Group;
 use super::view::{Hand, Pulse, RepoStatus, StageView, Standing, ago};
@@ -11,12 +11,15 @@ use crate::cli::terminal::look::{Tone, between, span};
 use crate::cli::terminal::table::{Cell, Column, Grid, Side};
 use crate::cli::terminal::text::{clean, padded, width, wrap};
 use crate::cli::terminal::{Look, table};
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, DeferralCause};
 use crate::core::inbox::ItemKind;
 use crate::core::quantity::{MicroUsd, grouped};
 
 /// How many finished stages are shown where not all are asked for.
 pub const NEWEST: usize = 10;
+
+/// How long a sleep of the machine is shown.
+const SLEPT_WITHIN: TimeDelta = TimeDelta::hours(12);
 
 /// How much of what has ended is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,22 @@ fn warnings(status: &RepoStatus, look: &Look) -> Vec<String> {
     for pause in status.budget.waits(now) {
         let until = look.until(pause.until, now);
         add(Tone::Warn, format!("PAUSED {} until {until}: {}", clean(&pause.who()), clean(&pause.reason)));
+    }
+    for held in status.budget.deferrals.iter().filter(|held| held.until > now) {
+        let (until, reason) = (look.until(held.until, now), clean(&held.reason));
+        let words = match held.cause {
+            DeferralCause::Offline => format!("OFFLINE {}: {reason}; asked again at {until}", held.family),
+            DeferralCause::Quota => format!("HELD {} until {until}: {reason}", held.family),
+        };
+        add(Tone::Warn, format!("{words}{}", since(Some(held.since))));
+    }
+    if let Some(until) = status.curfew_until.filter(|_| status.waits.iter().any(|stage| stage.group == Group::Pending))
+    {
+        add(Tone::Warn, format!("CURFEW until {}: no worker starts", look.until(until, now)));
+    }
+    if let Some(slept) = status.state.slept.as_ref().filter(|slept| now - slept.until < SLEPT_WITHIN) {
+        let (from, until) = (look.time(slept.from, now), look.time(slept.until, now));
+        add(Tone::Faint, format!("slept {} between {from} and {until}; no run's time went on", span(slept.seconds)));
     }
     match status.beat.pulse {
         Pulse::Regular | Pulse::Unneeded => {}

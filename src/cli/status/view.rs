@@ -73,6 +73,9 @@ pub struct RepoStatus {
     pub forecast: Option<Forecast>,
     /// What the last tick saw.
     pub heartbeat: Option<Heartbeat>,
+    /// When the curfew ends that holds now; until then no worker starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curfew_until: Option<DateTime<Utc>>,
     /// The last tick against the timer.
     pub beat: Beat,
     /// Live runs that were started by hand; no stage of the queue knows them.
@@ -195,6 +198,7 @@ pub fn of(scene: &Scene<'_>) -> RepoStatus {
         budget: scene.loaded.budget.clone(),
         forecast: forecast::of(&scene.loaded.state, &scene.loaded.budget, scene.policy, scene.family, scene.now),
         heartbeat: scene.heartbeat.cloned(),
+        curfew_until: scene.policy.local.curfew_end(scene.now),
         beat: beat(scene.heartbeat.map(|beat| beat.at), scene.timer, counts::needs_ticks(scene.loaded), scene.now),
         manual: scene.manual.clone(),
         archived: scene.archived,

@@ -11,6 +11,7 @@ mod admission;
 mod breaker;
 mod caps;
 mod charge;
+mod deferral;
 mod drain;
 mod fleet;
 mod halt;
@@ -22,9 +23,9 @@ mod window;
 
 pub use admission::Admission;
 pub use breaker::{Breaker, Change};
-pub use caps::{CapChange, parse_dollars, parse_tokens};
 pub use caps::{Cap, CapChange, parse_dollars, parse_tokens};
 pub use charge::Charge;
+pub use deferral::{Deferral, DeferralCause};
 pub use drain::Drain;
 pub use fleet::FleetDay;
 pub use halt::{Halt, HaltReason};
@@ -86,6 +87,9 @@ pub struct Budget {
     pub halted_at: Option<DateTime<Utc>>,
     /// Families that wait for their provider.
     pub pauses: Vec<Pause>,
+    /// Families that are put off because their provider cannot be reached or their quota is kept back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deferrals: Vec<Deferral>,
     /// Families whose provider failed lately.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<Breaker>,

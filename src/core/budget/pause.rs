@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Budget;
+use super::{Budget, Deferral};
 use crate::core::ids::FamilyName;
 
 /// A family, or one model of it, that waits for its provider.
@@ -38,6 +38,12 @@ impl Pause {
     }
 }
 
+impl From<&Deferral> for Pause {
+    fn from(held: &Deferral) -> Self {
+        Self { family: held.family.clone(), model: None, until: held.until, reason: held.reason.clone() }
+    }
+}
+
 impl Budget {
     /// Pauses a family, or one model of it, until a time; a pause of the same that ends later stays.
     pub fn pause(&mut self, family: &FamilyName, model: Option<&str>, until: DateTime<Utc>, reason: &str) {
@@ -50,17 +56,24 @@ impl Budget {
     }
 
     /// What keeps runs of this family and model waiting for their provider now, whichever ends last: a pause, or the
-    /// family's open breaker.
+    /// family's open breaker, or what was seen before a launch.
     pub fn paused(&self, family: &FamilyName, model: Option<&str>, now: DateTime<Utc>) -> Option<Pause> {
+        let deferral = self.deferred(family, now).map(Pause::from);
+        self.refused(family, model, now).into_iter().chain(deferral).max_by_key(|pause| pause.until)
+    }
+
+    /// The same without what was seen before a launch, which is looked at anew.
+    pub fn refused(&self, family: &FamilyName, model: Option<&str>, now: DateTime<Utc>) -> Option<Pause> {
         let pauses = self.pauses.iter().filter(|pause| pause.binds(family, model, now)).cloned();
         let breaker = self.breakers.iter().filter(|breaker| breaker.family == *family);
         pauses.chain(breaker.filter_map(|breaker| breaker.hold(now))).max_by_key(|pause| pause.until)
     }
 
-    /// Everything that waits for a provider now, open breakers included.
+    /// Everything that waits for a provider now, open breakers and deferrals included.
     pub fn waits(&self, now: DateTime<Utc>) -> Vec<Pause> {
         let pauses = self.pauses.iter().filter(|pause| pause.until > now).cloned();
-        pauses.chain(self.breakers.iter().filter_map(|breaker| breaker.hold(now))).collect()
+        let deferrals = self.deferrals.iter().filter(|held| held.until > now).map(Pause::from);
+        pauses.chain(self.breakers.iter().filter_map(|breaker| breaker.hold(now))).chain(deferrals).collect()
     }
 }
 

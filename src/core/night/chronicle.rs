@@ -45,6 +45,8 @@ pub enum Moment {
     Resumed,
     /// The family of this run paused.
     Paused(RunId, Excerpt),
+    /// The family that is named first in the text was put off.
+    PutOff(String, Excerpt),
     /// The pause of the family that is named first in the text is over.
     PauseEnded(String),
 }
@@ -163,13 +165,14 @@ impl Chronicle {
         let moment = match (note.event.as_str(), &note.run) {
             ("halted", _) => Moment::Halted(detail()),
             ("resumed", _) => Moment::Resumed,
-            ("pause-ended", _) => Moment::PauseEnded(note.detail.split(' ').next().unwrap_or_default().to_owned()),
+            ("pause-ended" | "online" | "quota-free", _) => Moment::PauseEnded(first_word(&note.detail)),
+            ("offline" | "quota-held", _) => Moment::PutOff(first_word(&note.detail), detail()),
             ("limit", Some(run)) => Moment::Paused(run.clone(), detail()),
             _ => return,
         };
         let moments = &mut self.told.moments;
         match &moment {
-            Moment::Paused(..) => self.paused = true,
+            Moment::Paused(..) | Moment::PutOff(..) => self.paused = true,
             Moment::PauseEnded(_) | Moment::Resumed => {
                 self.paused = false;
                 if matches!(moment, Moment::PauseEnded(_)) {
@@ -186,6 +189,11 @@ impl Chronicle {
             moments.push((at, moment));
         }
     }
+}
+
+/// The name that a detail begins with.
+fn first_word(detail: &str) -> String {
+    detail.split([' ', ':']).next().unwrap_or_default().to_owned()
 }
 
 impl Told {

@@ -38,6 +38,22 @@ pub enum Hold {
     Paused(String, DateTime<Utc>),
     /// A whole attempt would not fit into what is left of a cap.
     Unaffordable(String),
+    /// Its family is put off; why, and until when at most.
+    Deferred(String, String, DateTime<Utc>),
+    /// No worker starts at this time of the day.
+    Curfew(DateTime<Utc>),
+}
+
+impl Hold {
+    /// When it ends by itself at the latest, where that is a matter of time alone.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Halted | Self::Dependency(..) | Self::Parallel(_) | Self::Claim(..) | Self::Unaffordable(_) => None,
+            Self::NotBefore(until) | Self::Paused(_, until) | Self::Deferred(_, _, until) | Self::Curfew(until) => {
+                Some(*until)
+            }
+        }
+    }
 }
 
 impl fmt::Display for Hold {
@@ -52,6 +68,10 @@ impl fmt::Display for Hold {
             Self::Paused(family, until) => {
                 write!(out, "{family} is paused until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))
             }
+            Self::Deferred(family, why, until) => {
+                write!(out, "{family} is put off until {}: {why}", until.format("%Y-%m-%d %H:%M:%S UTC"))
+            }
+            Self::Curfew(until) => write!(out, "curfew until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
         }
     }
 }
@@ -82,6 +102,9 @@ pub fn hold(state: &[Stage], stage: &Stage, budget: &Budget, policy: &Policy, no
         if let Some(path) = common_claim(stage, other) {
             return Some(Hold::Claim(other.id.clone(), path));
         }
+    }
+    if let Some(until) = policy.local.curfew_end(now) {
+        return Some(Hold::Curfew(until));
     }
     (busy >= policy.max_parallel).then_some(Hold::Parallel(policy.max_parallel))
 }

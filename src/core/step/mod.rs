@@ -16,6 +16,7 @@ mod supervise;
 mod turn;
 mod unverified;
 mod verifying;
+mod weather;
 mod working;
 
 #[cfg(test)]
@@ -111,6 +112,8 @@ pub fn step(state: &State, budget: &Budget, seen: &Observation, policy: &Policy,
     turn.end_pauses();
     turn.end_drain();
     turn.roll_for_turned_away();
+    weather::take(&mut turn);
+    weather::tell_sleep(&mut turn, &mut next);
     turn.drop_told(&mut next.notices);
     for stage in &mut next.stages {
         turn.drop_done_chores(stage);

@@ -116,6 +116,11 @@ impl<'a> Turn<'a> {
         });
     }
 
+    /// Notes something that is about no single stage.
+    pub(super) fn note_all(&mut self, event: &str, detail: String) {
+        self.notes.push(Note { stage: None, run: None, event: event.to_owned(), from: None, to: None, detail });
+    }
+
     /// Moves a stage and notes the move.
     pub(super) fn moves(
         &mut self,
@@ -244,11 +249,6 @@ impl<'a> Turn<'a> {
             let ask = self.budget.turned_away.unwrap_or_default();
             self.roll_window(&ask);
         }
-    }
-
-    /// Notes something about the whole repository.
-    fn note_all(&mut self, event: &str, detail: String) {
-        self.notes.push(Note { stage: None, run: None, event: event.to_owned(), from: None, to: None, detail });
     }
 
     pub(super) fn drop_done_chores(&mut self, stage: &mut Stage) {

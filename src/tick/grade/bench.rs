@@ -90,6 +90,7 @@ impl Docket {
             objects: &place.repo,
             purpose: Purpose::Act,
             landings: &landings,
+            sky: &crate::tick::weather::Sky::default(),
             now: clock::now(),
         };
         Ok(match observer.run(&going.stage, &going.run, &self.work)? {

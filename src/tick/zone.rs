@@ -7,7 +7,7 @@ use std::fs;
 
 use chrono::{DateTime, Local, Offset as _, TimeDelta, Utc};
 
-use crate::core::night::{Offset, Window, Zone};
+use crate::core::night::{Begun, Offset, Window, Zone};
 
 /// How closely a change of the clock is looked for. Clocks change at full quarters of an hour.
 const STEP_MINUTES: i64 = 15;
@@ -34,6 +34,12 @@ pub(super) fn of(window: &Window) -> Zone {
     Zone { name: name(), offsets }
 }
 
+/// The operator's zone around now, for times of the day.
+pub(super) fn around(now: DateTime<Utc>) -> Zone {
+    let ahead = TimeDelta::days(8);
+    of(&Window { from: now, until: now.checked_add_signed(ahead).unwrap_or(now), begun: Begun::NeverRan })
+}
+
 /// The zone's name in the tz database, where something says it: `TZ`, or what `/etc/localtime` points to.
 fn name() -> Option<String> {
     let name = match env::var("TZ") {
@@ -53,7 +59,6 @@ fn name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::night::Begun;
 
     #[test]
     fn a_window_has_at_least_the_offset_of_its_begin() {
