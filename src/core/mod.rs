@@ -27,6 +27,7 @@ pub mod policy;
 pub mod quantity;
 pub mod quorum;
 pub mod run;
+pub mod secrecy;
 pub mod state;
 pub mod state_doc;
 pub mod step;
