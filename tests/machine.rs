@@ -127,6 +127,7 @@ impl World {
             outbox,
             outbox_fault: None,
             gates: Vec::new(),
+            secrets_in_work: Vec::new(),
         }
     }
 

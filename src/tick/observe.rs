@@ -34,6 +34,7 @@ use super::evidence;
 use super::landing;
 use super::returned;
 use super::site::{Site, run_branch};
+use super::withheld;
 
 /// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
 const CAPTURE_PATIENCE: TimeDelta = TimeDelta::hours(1);
@@ -283,9 +284,9 @@ impl Observer<'_> {
                     }
                     Role::Worker => {
                         let handoff = self.handoff(stage, &record)?;
-                        let Some(work) = self.work(stage, run, work, record.ended_at, &handoff) else {
-                            return Ok(None);
-                        };
+                        let withheld = withheld::by_record(self.site, &record);
+                        let work = withheld.or_else(|| self.work(stage, run, work, record.ended_at, &handoff));
+                        let Some(work) = work else { return Ok(None) };
                         Product::Worker { handoff, work }
                     }
                 };
@@ -296,9 +297,8 @@ impl Observer<'_> {
                     return Ok(None);
                 }
                 let ran = self.now.signed_duration_since(lost.started_at).max(TimeDelta::zero());
-                let work = (run.role == Role::Worker)
-                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing))
-                    .flatten();
+                let work =
+                    (run.role == Role::Worker).then(|| self.lost_work(stage, run, work, lost.started_at)).flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: lost.usage,
                     elapsed: u64::try_from(ran.num_seconds()).ok().map(Seconds),
@@ -310,9 +310,7 @@ impl Observer<'_> {
                 if !self.reaped(run, &dir) {
                     return Ok(None);
                 }
-                let work = (run.role == Role::Worker)
-                    .then(|| self.work(stage, run, work, self.now, &Returned::Nothing))
-                    .flatten();
+                let work = (run.role == Role::Worker).then(|| self.lost_work(stage, run, work, self.now)).flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: crate::core::exit::Usage::default(),
                     elapsed: None,
@@ -346,6 +344,12 @@ impl Observer<'_> {
             Some(tip) => self.objects.strays(&self.site.worktree(run), &work.base_commit, &tip, run),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The same for a worker that left no record of whether it holds a secret.
+    fn lost_work(&self, stage: &Stage, run: &RunId, work: &Work, at: DateTime<Utc>) -> Option<WorkSighting> {
+        let withheld = if self.purpose == Purpose::Plan { None } else { withheld::by_looking(self.site, run) };
+        withheld.or_else(|| self.work(stage, run, work, at, &Returned::Nothing))
     }
 
     /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons
