@@ -6,6 +6,7 @@
 
 mod args;
 mod attach;
+mod auth;
 mod cards;
 mod completions;
 mod demo;
@@ -123,6 +124,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
+        Command::Auth(args) => auth::auth(&at, &args),
         Command::Doctor(args) => doctor::doctor(&at, &args),
         Command::Register(args) => register::register(&at, &args),
         Command::Watch(args) => watch::watch(&at, &args),

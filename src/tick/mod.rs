@@ -1,5 +1,6 @@
 //! The tick: the only place where observing, deciding, committing and performing meet.
 
+pub mod auth;
 pub mod brief;
 mod carry;
 pub mod clock;
@@ -30,6 +31,7 @@ mod site;
 pub mod snapshot;
 pub mod tell;
 mod versions;
+mod withheld;
 
 pub use error::{FailureKind, TickError};
 pub use fire::{Report, belongs_here, fire};
