@@ -135,6 +135,7 @@ impl World {
         match self.dice.roll(12) {
             0 => WorkSighting::Gone,
             1 => WorkSighting::Unreadable("no".to_owned()),
+            4 => WorkSighting::Withheld("a.txt holds the value of KEY".to_owned()),
             other => {
                 self.trees += 1;
                 let path = if other == 2 { "outside" } else { "a/b" };

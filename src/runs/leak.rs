@@ -2,21 +2,22 @@
 //! keeps.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::TimeDelta;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::dir::RunDir;
 use super::error::RunError;
 use super::program::Environment;
 use super::redact::Redactor;
+use super::{clock, process};
 use crate::core::exit::SecretInWork;
-use crate::core::run::EnvSource;
+use crate::core::run::{EnvSource, Started};
 use crate::core::secrecy::names_secret;
 
 /// The most findings that a record keeps.
@@ -25,21 +26,52 @@ const KEPT: usize = 20;
 /// How much of a file is read at once.
 const CHUNK: usize = 256 << 10;
 
-/// How far a file system's time may lag behind the clock, in seconds.
-const SLACK: i64 = 3;
-
 /// What is git's or ours at the top of a checkout, and in no candidate.
 const NOT_WORK: [&str; 2] = [".git", ".autometta"];
+
+/// The moment from which a change of a file is the run's own, in the file system's time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Since {
+    /// Every file counts as changed.
+    const EVER: Self = Self { seconds: i64::MIN, nanoseconds: 0 };
+
+    /// The start of a run: its checkout was complete when it was claimed. Where nobody can tell, or the clock was set back
+    /// meanwhile, every file counts.
+    pub(super) fn start_of(dir: &RunDir, started: &Started) -> Self {
+        let claimed = dir.started_file().symlink_metadata();
+        claimed.ok().filter(|_| !set_back(started)).map_or(Self::EVER, |meta| Self::of(&meta))
+    }
+
+    fn of(meta: &Metadata) -> Self {
+        Self { seconds: meta.ctime(), nanoseconds: meta.ctime_nsec() }
+    }
+
+    fn is_after(self, meta: &Metadata) -> bool {
+        (meta.ctime(), meta.ctime_nsec()) < (self.seconds, self.nanoseconds)
+    }
+}
+
+/// Whether the calendar has gone less far since a run's start than the clock that cannot be set.
+fn set_back(started: &Started) -> bool {
+    let awake = clock::awake_ns().saturating_sub(started.awake_ns);
+    let awake = TimeDelta::nanoseconds(i64::try_from(awake).unwrap_or(i64::MAX));
+    let expected = started.started_at.checked_add_signed(awake - TimeDelta::seconds(2));
+    started.boot_id == process::boot_id() && expected.is_none_or(|expected| clock::now() < expected)
+}
 
 /// The files below `root` that changed since then and hold a secret, or cannot be looked through.
 ///
 /// What counts is when the file's entry changed, which a program cannot set: not its contents' time, which it can.
-pub(super) fn scan(root: &Path, redactor: &Redactor, since: DateTime<Utc>) -> Vec<SecretInWork> {
+pub(super) fn scan(root: &Path, redactor: &Redactor, since: Since) -> Vec<SecretInWork> {
     let mut found = Vec::new();
     if redactor.is_empty() {
         return found;
     }
-    let since = since.timestamp() - SLACK;
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         let mut unreadable = |path: &Path, error: &io::Error| {
@@ -88,8 +120,7 @@ pub fn secrets_left(run_dir: &Path, given: &BTreeMap<String, String>) -> Result<
     let started = dir.started().map_err(text)?;
     let Some(started) = started else { return Ok(Vec::new()) };
     let redactor = Environment::redactor(&order, &started.token, given)?;
-    // The clock may have been set back since, and nobody measured; the checkout is looked through whole.
-    Ok(scan(&order.cwd, &redactor, DateTime::UNIX_EPOCH))
+    Ok(scan(&order.cwd, &redactor, Since::start_of(&dir, &started)))
 }
 
 enum Seen {
@@ -98,7 +129,7 @@ enum Seen {
     Nothing,
 }
 
-fn look(path: &Path, redactor: &Redactor, since: i64) -> io::Result<Seen> {
+fn look(path: &Path, redactor: &Redactor, since: Since) -> io::Result<Seen> {
     let holds = |bytes: &[u8]| redactor.find(bytes).map_or(Seen::Nothing, |name| Seen::Holds(name.to_owned()));
     let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
     if let Seen::Holds(variable) = holds(name) {
@@ -111,7 +142,7 @@ fn look(path: &Path, redactor: &Redactor, since: i64) -> io::Result<Seen> {
     if meta.is_symlink() {
         return Ok(holds(std::fs::read_link(path)?.as_os_str().as_bytes()));
     }
-    if !meta.is_file() || meta.ctime() < since {
+    if !meta.is_file() || since.is_after(&meta) {
         return Ok(Seen::Nothing);
     }
     let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
@@ -168,10 +199,12 @@ mod tests {
         write(".autometta/outbox/handoff.json", b"hunter2hunter2");
         std::os::unix::fs::symlink("to/hunter2hunter2", root.join("link")).expect("link");
         let paths = |since| -> Vec<String> { scan(root, &redactor, since).into_iter().map(|one| one.path).collect() };
-        let now = Utc::now();
-        assert_eq!(paths(now), ["a/large", "link", "named-[redacted MY_KEY]"]);
-        let later = now + chrono::TimeDelta::hours(1);
+        let before = Since::of(&root.join(".git").symlink_metadata().expect("meta"));
+        let before = Since { seconds: before.seconds - 1, ..before };
+        assert_eq!(paths(before), ["a/large", "link", "named-[redacted MY_KEY]"]);
+        assert_eq!(paths(Since::EVER), paths(before));
+        let later = Since { seconds: before.seconds + 3600, ..before };
         assert_eq!(paths(later), ["link", "named-[redacted MY_KEY]"], "only the file's own time says that it is old");
-        assert_eq!(scan(root, &redactor, now)[0].variable.as_deref(), Some("MY_KEY"));
+        assert_eq!(scan(root, &redactor, before)[0].variable.as_deref(), Some("MY_KEY"));
     }
 }

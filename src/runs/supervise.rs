@@ -20,7 +20,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::SigSet;
 use nix::sys::time::TimeValLike as _;
@@ -30,6 +29,7 @@ use super::claim::{Claim, claim};
 use super::dir::{self, open_log};
 use super::error::RunError;
 use super::launch::{COULD_NOT_START, STARTED};
+use super::leak::Since;
 use super::login::{LoginState, login_state};
 use super::meter::{MeterFor, MeterResult};
 use super::program::{Environment, Start, find};
@@ -102,7 +102,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         outbox::Collected::default()
     };
     let secrets_in_work = match claim.order.run_id.role {
-        Role::Worker if ran => leak::scan(&claim.order.cwd, redactor, earliest(claim, begun)),
+        Role::Worker if ran => leak::scan(&claim.order.cwd, redactor, Since::start_of(&claim.dir, &claim.started)),
         Role::Worker | Role::Gate | Role::Verifier => Vec::new(),
     };
     let mut provider = ending.meter.provider;
@@ -143,12 +143,6 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         gates: ending.gates,
         secrets_in_work,
     }
-}
-
-/// The earliest that the calendar can have said while the run ran, even where the clock was set back meanwhile.
-fn earliest(claim: &Claim, begun: Instant) -> DateTime<Utc> {
-    let ran = chrono::TimeDelta::from_std(begun.elapsed()).unwrap_or_default();
-    claim.started.started_at.min(clock::now() - ran)
 }
 
 /// Starts the program and follows it to its end. An error means that nothing was started.
