@@ -796,7 +796,7 @@ fn the_way_out_of_a_missing_codex_login_is_what_codex_itself_understands() {
     fs::remove_file(home.join("auth.json")).expect("login");
     let said = night.fails(&["auth", "check", "codex"], 1);
     let ways_out = said.lines().filter_map(|line| line.trim().strip_prefix("→ "));
-    let command = ways_out.filter(|line| line.ends_with("codex login --with-api-key")).last().expect("a way out");
+    let command = ways_out.rev().find(|line| line.ends_with("codex login --with-api-key")).expect("a way out");
     night.on_a_terminal(&format!("printf %s sk-test-of-mine | sh -c '{command}'"));
     let login: Value = serde_json::from_slice(&fs::read(home.join("auth.json")).expect("login")).expect("json");
     assert_eq!(login["auth_mode"], "apikey");

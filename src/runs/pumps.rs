@@ -28,7 +28,7 @@ impl Pumps {
     }
 
     /// What a program that is about to start writes to, so that it ends up in this log.
-    pub(super) fn into_log(&self, log: &File) -> io::Result<File> {
+    pub(super) fn way_into(&self, log: &File) -> io::Result<File> {
         let mut log = log.try_clone()?;
         if self.redactor.is_empty() {
             return Ok(log);

@@ -53,7 +53,7 @@ impl Redactor {
         let mut forms: Vec<Vec<u8>> = names.keys().cloned().collect();
         // Of two that begin alike, the first alternative that fits wins: it must be the longer one.
         forms.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
-        let literal = |form: &Vec<u8>| form.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        let literal = |form: &Vec<u8>| form.iter().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
         let text = format!("(?s-u){}", forms.iter().map(literal).collect::<Vec<_>>().join("|"));
         let pattern = RegexBuilder::new(&text)
             .size_limit(PATTERN_LIMIT)
@@ -302,7 +302,7 @@ mod tests {
             standard.encode(format!("x{KEY}")),
             standard.encode(format!("Authorization: {KEY} and more")),
             base64::engine::general_purpose::URL_SAFE.encode(format!("xx{KEY}x")),
-            KEY.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            KEY.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat(),
             String::from_utf8(percent(KEY.as_bytes())).expect("ascii"),
             format!("{KEY}{KEY}"),
         ];

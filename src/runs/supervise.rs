@@ -171,10 +171,10 @@ fn run_program(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<Ending, String
     let start = |path: &Path, argv: &[String], stdin: Stdio, output: &File, errors: &File| -> Result<Pid, String> {
         let name = argv.first().map_or("", String::as_str);
         let fail = |error: io::Error| format!("{name}: cannot be started: {error}");
-        let stdout = pumps.into_log(output).map_err(fail)?;
+        let stdout = pumps.way_into(output).map_err(fail)?;
         // One log for both streams means one way into it, or their order would be lost.
         let both = std::ptr::eq(output, errors).then(|| stdout.try_clone());
-        let stderr = both.unwrap_or_else(|| pumps.into_log(errors)).map_err(fail)?;
+        let stderr = both.unwrap_or_else(|| pumps.way_into(errors)).map_err(fail)?;
         let start = Start { path, argv, environment: &environment, cwd: &order.cwd, stdin, stdout, stderr };
         let program = start.go(&claim.lock).map_err(fail)?;
         announce(claim, program);

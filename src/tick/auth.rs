@@ -76,7 +76,9 @@ pub struct AuthCheck {
 /// Shows every family that is needed. Nothing is resolved.
 pub fn status(site: &Site) -> AuthStatus {
     let mut wanted = agents::wanted(&[site]);
-    wanted.iter_mut().for_each(|one| (one.login, one.sandbox) = (None, None));
+    for one in &mut wanted {
+        (one.login, one.sandbox) = (None, None);
+    }
     let night = routes::night(site);
     let found = agents::ask(&wanted);
     let show = |(wanted, found): (&Wanted, Found)| {

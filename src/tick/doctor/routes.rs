@@ -105,7 +105,7 @@ fn login_rule(spec: &FamilySpec, night: &Night) -> Option<Finding> {
             Finding::ok(Area::Repository, says)
         }
         LoginState::Wrong(why) => {
-            let home = home.map_or_else(|| format!("${variable}"), |home| home);
+            let home = home.unwrap_or_else(|| format!("${variable}"));
             let mend = rule.way_out.replace("{home}", &home);
             Finding::fault(Area::Repository, format!("{}: {why}", spec.name)).mend(mend)
         }
