@@ -271,6 +271,7 @@ fn record(run: &RunId, now: DateTime<Utc>) -> ExitRecord {
         outbox: Some(Outbox::Handoff),
         outbox_fault: None,
         gates: Vec::new(),
+        secrets_in_work: Vec::new(),
     }
 }
 

@@ -35,6 +35,7 @@ fn night(server: &ModelServer) -> Night {
     let codex_home = night.base().join("user/.codex");
     fs::create_dir_all(&codex_home).expect("folder");
     fs::write(codex_home.join("config.toml"), server.codex_config()).expect("config");
+    fs::write(codex_home.join("auth.json"), r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-test"}"#).expect("login");
     night.write(
         ".autometta.yaml",
         &format!(

@@ -136,6 +136,7 @@ impl World {
             outbox,
             outbox_fault: None,
             gates: Vec::new(),
+            secrets_in_work: Vec::new(),
         }
     }
 
@@ -143,6 +144,7 @@ impl World {
         match self.dice.roll(12) {
             0 => WorkSighting::Gone,
             1 => WorkSighting::Unreadable("no".to_owned()),
+            4 => WorkSighting::Withheld("a.txt holds the value of KEY".to_owned()),
             other => {
                 self.trees += 1;
                 let path = if other == 2 { "outside" } else { "a/b" };

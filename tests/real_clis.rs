@@ -46,6 +46,7 @@ fn night_with(server: &ModelServer, claude_env: &str, more: &str) -> Night {
     let codex_home = night.base().join("user/.codex");
     fs::create_dir_all(&codex_home).expect("folder");
     fs::write(codex_home.join("config.toml"), server.codex_config()).expect("config");
+    fs::write(codex_home.join("auth.json"), r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-test"}"#).expect("login");
     night.write(
         ".autometta.yaml",
         &format!(
@@ -785,4 +786,19 @@ fn without_npm_these_tests_fail_and_say_how_to_get_it() {
         .expect("bash runs");
     let said = text(&output.stderr);
     assert!(!output.status.success() && said.contains("install Node.js") && said.contains("nodejs.org"), "{said}");
+}
+
+#[test]
+fn the_way_out_of_a_missing_codex_login_is_what_codex_itself_understands() {
+    let server = ModelServer::start(Vec::new());
+    let night = night(&server);
+    let home = night.base().join("user/.codex");
+    fs::remove_file(home.join("auth.json")).expect("login");
+    let said = night.fails(&["auth", "check", "codex"], 1);
+    let ways_out = said.lines().filter_map(|line| line.trim().strip_prefix("→ "));
+    let command = ways_out.rev().find(|line| line.ends_with("codex login --with-api-key")).expect("a way out");
+    night.on_a_terminal(&format!("printf %s sk-test-of-mine | sh -c '{command}'"));
+    let login: Value = serde_json::from_slice(&fs::read(home.join("auth.json")).expect("login")).expect("json");
+    assert_eq!(login["auth_mode"], "apikey");
+    night.ok(&["auth", "check", "codex"]);
 }

@@ -26,6 +26,7 @@ use autometta::core::subscriber::Subscriber;
 use autometta::core::timer::TimerRecord;
 use autometta::core::verdict::Verdict;
 use autometta::files::ledger::Line;
+use autometta::tick::auth::{AuthCheck, AuthStatus};
 use autometta::tick::doctor::Report;
 use autometta::tick::heartbeat::Heartbeat;
 use autometta::tick::register::Watched;
@@ -69,6 +70,8 @@ fn all() -> Vec<(&'static str, Value)> {
         ("fleet", of::<Fleet>()),
         ("show", of::<Story>()),
         ("doctor", of::<Report>()),
+        ("auth-status", of::<AuthStatus>()),
+        ("auth-check", of::<AuthCheck>()),
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),
         ("report", of::<Night>()),

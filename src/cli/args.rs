@@ -109,6 +109,11 @@ pub enum Command {
         after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."
     )]
     Attach(super::attach::AttachArgs),
+    /// Show who pays for each family's runs and where its keys come from, and prove that one could start.
+    #[command(
+        after_help = "No value is ever shown, and nothing is spent. `check` exits 0 where a run could start, 1 where it could not,\n3 where there is no such family.\n\nExamples:\n  autometta auth status            each family: who pays, where every variable comes from\n  autometta auth check codex       resolve its secrets and look at its login\n  autometta auth status --json | jq '.families[].variables'"
+    )]
+    Auth(super::auth::AuthArgs),
     /// Look whether everything is fit for a night, and say what mends what is not; --restore brings a damaged state back.
     #[command(
         after_help = "Exits 0 without faults, 1 with. Changes nothing without --restore.\n\nExamples:\n  autometta doctor                 this machine, home, the timer and this repository\n  autometta doctor --all           every subscribed repository\n  autometta doctor --restore       bring state.yaml and budget.json back from refs/autometta/state"

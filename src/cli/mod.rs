@@ -6,6 +6,7 @@
 
 mod args;
 mod attach;
+mod auth;
 mod budget;
 mod cards;
 mod completions;
@@ -144,6 +145,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Budget(args) => budget::budget(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
+        Command::Auth(args) => auth::auth(&at, &args),
         Command::Doctor(args) => doctor::doctor(&at, &args),
         Command::Register(args) => register::register(&at, &args),
         Command::Watch(args) => watch::watch(&at, &args),

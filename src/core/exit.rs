@@ -224,6 +224,16 @@ impl GateResult {
     }
 }
 
+/// A file in a worker's checkout that must not get into git.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretInWork {
+    /// The file, relative to the checkout.
+    pub path: String,
+    /// The variable whose value stands in it; none where the file could not be looked through.
+    pub variable: Option<String>,
+}
+
 /// `exit.json`: the last thing a supervisor writes about its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -256,6 +266,9 @@ pub struct ExitRecord {
     /// For a gate run: every command that ran, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateResult>,
+    /// For a worker that was given secrets: files that hold one. Its checkout is left as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets_in_work: Vec<SecretInWork>,
 }
 
 impl ExitRecord {

@@ -30,7 +30,8 @@ pub struct FamilyOverride {
     /// Who pays; `none` for a new family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthMode>,
-    /// Variables with a value: a literal, `op://vault/item/field`, `env:NAME`, `file:PATH` or `cmd:COMMAND`.
+    /// Variables with a value: a literal, `op://vault/item/field`, `env:NAME`, `file:PATH`,
+    /// `keychain:SERVICE[/ACCOUNT]` or `cmd:COMMAND`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, String>>,
     /// Further variables taken from the environment of the tick.

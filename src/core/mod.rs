@@ -35,6 +35,7 @@ pub mod quota;
 pub mod rates;
 pub mod run;
 pub mod schedule;
+pub mod secrecy;
 pub mod sleep;
 pub mod state;
 pub mod state_doc;

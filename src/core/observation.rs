@@ -146,6 +146,8 @@ pub enum WorkSighting {
     Gone,
     /// It could not be read.
     Unreadable(String),
+    /// It holds a secret of the run, or nobody can tell that it holds none: nothing was made of it, and it stays.
+    Withheld(String),
 }
 
 /// A worktree's files as a commit.

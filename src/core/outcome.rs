@@ -267,6 +267,7 @@ mod tests {
             cpu_seconds: 0.0,
             outbox: None,
             outbox_fault: None,
+            secrets_in_work: Vec::new(),
             gates: Vec::new(),
         };
         change(&mut record);

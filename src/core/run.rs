@@ -20,6 +20,9 @@ use super::state::Reservation;
 /// The version of `run.json` that this program reads and writes.
 pub const RUN_ORDER_VERSION: u32 = 1;
 
+/// Where a CLI writes its last message, below its checkout: in the run's own directory it would be stored as it is.
+pub const LAST_MESSAGE: &str = ".autometta/last-message.txt";
+
 /// The environment variable that tells every process of a run which run it belongs to.
 pub const RUN_VARIABLE: &str = "AUTOMETTA_RUN";
 
@@ -64,6 +67,9 @@ pub struct RunOrder {
     pub uses_model: ModelUse,
     /// What to collect when it has ended.
     pub outbox: Option<OutboxOrder>,
+    /// What must hold of the CLI's own login before it is started, so that nobody else pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginRule>,
     /// The sha256 of the prompt that it is given, in hex; none for gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_sha256: Option<String>,
@@ -215,7 +221,8 @@ pub struct EnvEntry {
 pub enum EnvSource {
     /// This text.
     Literal(String),
-    /// A secret, resolved when the run starts and written nowhere: `op://…`, `env:NAME`, `file:PATH`, `cmd:…`.
+    /// A secret, resolved when the run starts and written nowhere: `op://…`, `env:NAME`, `file:PATH`, `cmd:…`,
+    /// `keychain:SERVICE[/ACCOUNT]`; or `given:NAME`, a literal of the manifest that the tick hands over in memory.
     Secret(String),
     /// The supervisor's own value; the variable is left out where the supervisor has none.
     Parent,
@@ -245,6 +252,22 @@ pub enum ModelUse {
     Model,
     /// It does not: its usage is known to be nothing.
     None,
+}
+
+/// A CLI's own login that must be of one kind, because it would win over the key that the run is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRule {
+    /// The variable that names the folder of the CLI's own files. The run's environment must have it.
+    pub home_variable: String,
+    /// The file in that folder, in JSON.
+    pub file: String,
+    /// Its key that says what kind of login it is.
+    pub key: String,
+    /// What that key must say.
+    pub must_be: String,
+    /// The command that makes it so; `{home}` stands for the folder.
+    pub way_out: String,
 }
 
 /// What a run hands in.

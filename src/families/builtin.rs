@@ -14,7 +14,7 @@
 //!   checkout is thrown away.
 
 use super::reach::{Reach, Settings};
-use super::spec::{ModelUse, PromptInput};
+use super::spec::{ApiLogin, ModelUse, PromptInput};
 use crate::core::family::Word;
 use crate::core::family::{AuthMode, DecoderKind};
 use crate::core::weather::Endpoint;
@@ -39,6 +39,7 @@ pub(super) struct Known {
     pub version_command: &'static [&'static str],
     pub tested_versions: &'static [&'static str],
     pub login_command: &'static [&'static str],
+    pub api_login: Option<ApiLogin>,
     pub sandbox_command: &'static [&'static str],
     pub reach: Reach,
 }
@@ -113,6 +114,7 @@ fn claude() -> Known {
         tested_versions: &["2.1.197", "2.1.329"],
         // Exits 1 and says `"loggedIn": false` where nobody is; asks no server.
         login_command: &["claude", "auth", "status"],
+        api_login: None,
         sandbox_command: &[],
         reach: reach(
             &[(AuthMode::Subscription, "api.anthropic.com"), (AuthMode::Api, "api.anthropic.com")],
@@ -189,6 +191,13 @@ fn codex() -> Known {
         tested_versions: &["0.169.0"],
         // Exits 1 where nobody is; asks no server.
         login_command: &["codex", "login", "status"],
+        api_login: Some(ApiLogin {
+            home_variable: "CODEX_HOME",
+            file: "auth.json",
+            key: "auth_mode",
+            must_be: "apikey",
+            way_out: "mkdir -p {home} && CODEX_HOME={home} codex login --with-api-key",
+        }),
         // Runs one command the way its model's commands are run.
         sandbox_command: &["codex", "sandbox", "--", "true"],
         reach: reach(
@@ -222,6 +231,7 @@ fn gemini() -> Known {
         version_command: &["gemini", "--version"],
         tested_versions: &["0.61.0"],
         login_command: &[],
+        api_login: None,
         sandbox_command: &[],
         reach: reach(
             &[
@@ -255,6 +265,7 @@ fn shell(name: &'static str, identities: &'static [&'static str]) -> Known {
         version_command: &[],
         tested_versions: &[],
         login_command: &[],
+        api_login: None,
         sandbox_command: &[],
         reach: Reach::default(),
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtin::{Known, known};
-use super::invocation::{EnvSource, is_api_key};
+use super::invocation::EnvSource;
 use super::reach::Reach;
 use super::secret::{SecretRef, is_variable_name};
 use super::spec::{FamilySpec, IdentityPattern, ModelUse, PromptInput};
@@ -12,6 +12,7 @@ use crate::core::family::{AuthMode, DecoderKind, FamilyOverride, Sandbox, Word};
 use crate::core::fault::Faults;
 use crate::core::ids::{FamilyName, Identity};
 use crate::core::rates::RateTable;
+use crate::core::secrecy::{is_api_key, redirects};
 
 /// Every family of one repo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +112,7 @@ impl TryFrom<Known> for FamilySpec {
             version_command: texts(known.version_command),
             tested_versions: texts(known.tested_versions),
             login_command: texts(known.login_command),
+            api_login: known.api_login,
             sandbox_command: texts(known.sandbox_command),
             reach: known.reach,
         })
@@ -149,6 +151,7 @@ fn blank(name: &FamilyName, entry: &FamilyOverride, place: &str, faults: &mut Fa
         version_command: Vec::new(),
         tested_versions: Vec::new(),
         login_command: Vec::new(),
+        api_login: None,
         sandbox_command: Vec::new(),
         reach: Reach::default(),
     })
@@ -213,6 +216,12 @@ fn lay_over(spec: &mut FamilySpec, entry: &FamilyOverride, place: &str, faults: 
             faults.add(None, format!("{place}/pass_env"), format!("`{name}` is not a variable's name"));
         } else if is_api_key(name) {
             let message = format!("`{name}` is an API key: set `auth: api` and `env: {{{name}: \"env:{name}\"}}`");
+            faults.add(None, format!("{place}/pass_env"), message);
+        } else if spec.auth == AuthMode::Subscription && redirects(name) {
+            let message = format!(
+                "`{name}` of whoever starts the tick would send the subscription's login to another server; write its \
+                 value into `env` where that is wanted"
+            );
             faults.add(None, format!("{place}/pass_env"), message);
         } else {
             spec.pass_env.push(name.clone());

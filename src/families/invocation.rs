@@ -14,6 +14,7 @@ use super::template::{MissingValue, Placeholder, Values};
 use crate::core::family::AuthMode;
 use crate::core::ids::{FamilyName, RunId};
 use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::secrecy::is_api_key;
 
 /// Variables that every agent gets from the parent, where the parent has them.
 pub const BASE_ENV: &[&str] = &[
@@ -46,16 +47,6 @@ pub const BASE_ENV: &[&str] = &[
     "http_proxy",
     "https_proxy",
     "no_proxy",
-];
-
-/// Variables that carry an API key of any provider. None of them is ever taken from the parent.
-pub const API_KEYS: &[&str] = &[
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "CODEX_API_KEY",
-    "GEMINI_API_KEY",
-    "GOOGLE_API_KEY",
-    "OPENAI_API_KEY",
 ];
 
 /// Whose process the agent will be.
@@ -220,9 +211,4 @@ impl FamilySpec {
         }
         env.into_iter().map(|(name, source)| EnvEntry { name: name.to_owned(), source }).collect()
     }
-}
-
-/// Whether a variable carries an API key.
-pub(super) fn is_api_key(name: &str) -> bool {
-    API_KEYS.contains(&name)
 }

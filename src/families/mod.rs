@@ -22,7 +22,7 @@ pub use decode::{Decoded, Decoder, OwnCap, SessionFile, Success, Urgency};
 pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, LaunchUser, SchemaRef};
 pub use reach::{Reach, Settings};
 pub use secret::{SecretRef, SecretRefError};
-pub use spec::{AgentRole, FamilySpec, IdentityPattern, ModelUse, PromptInput};
+pub use spec::{AgentRole, ApiLogin, FamilySpec, IdentityPattern, ModelUse, PromptInput};
 pub use template::Template;
 pub use tier::UnknownTier;
 

@@ -13,6 +13,8 @@ pub enum SecretRef {
     Env(String),
     /// `file:PATH`: the contents of a file, without its final line break.
     File(String),
+    /// `keychain:SERVICE` or `keychain:SERVICE/ACCOUNT`: a generic password of the macOS Keychain.
+    Keychain(String),
     /// `cmd:COMMAND LINE`: what a command prints, without its final line break.
     Command(String),
 }
@@ -44,6 +46,14 @@ impl SecretRef {
         if let Some(path) = text.strip_prefix("file:") {
             return if path.is_empty() { Err(bad("file:PATH")) } else { Ok(Some(Self::File(path.to_owned()))) };
         }
+        if let Some(item) = text.strip_prefix("keychain:") {
+            let (service, account) = item.split_once('/').unwrap_or((item, "any"));
+            return if service.is_empty() || account.is_empty() {
+                Err(bad("keychain:SERVICE or keychain:SERVICE/ACCOUNT"))
+            } else {
+                Ok(Some(Self::Keychain(item.to_owned())))
+            };
+        }
         if let Some(command) = text.strip_prefix("cmd:") {
             let command = command.trim();
             return if command.is_empty() {
@@ -62,6 +72,7 @@ impl fmt::Display for SecretRef {
             Self::OnePassword(reference) => out.write_str(reference),
             Self::Env(name) => write!(out, "env:{name}"),
             Self::File(path) => write!(out, "file:{path}"),
+            Self::Keychain(item) => write!(out, "keychain:{item}"),
             Self::Command(command) => write!(out, "cmd:{command}"),
         }
     }
@@ -84,6 +95,8 @@ mod tests {
             ("env:MY_KEY", Some(SecretRef::Env("MY_KEY".into()))),
             ("file:/run/secrets/key", Some(SecretRef::File("/run/secrets/key".into()))),
             ("cmd: pass show key", Some(SecretRef::Command("pass show key".into()))),
+            ("keychain:api", Some(SecretRef::Keychain("api".into()))),
+            ("keychain:api/me@work", Some(SecretRef::Keychain("api/me@work".into()))),
             ("http://127.0.0.1:8080", None),
             ("1", None),
             ("", None),
@@ -92,7 +105,19 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(SecretRef::parse(text), Ok(expected), "{text}");
         }
-        for text in ["op://vault", "op://a//b", "env:", "env:1X", "env:A B", "file:", "cmd:", "cmd:  "] {
+        for text in [
+            "op://vault",
+            "op://a//b",
+            "env:",
+            "env:1X",
+            "env:A B",
+            "file:",
+            "cmd:",
+            "cmd:  ",
+            "keychain:",
+            "keychain:/me",
+            "keychain:api/",
+        ] {
             assert!(SecretRef::parse(text).is_err(), "{text}");
         }
     }

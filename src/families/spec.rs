@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decode::Decoder;
 use super::invocation::EnvSource;
 use super::reach::Reach;
+use super::secret::SecretRef;
 use super::template::Template;
 use crate::core::family::{AuthMode, DecoderKind, Sandbox};
 use crate::core::ids::{FamilyName, ModelName, TierName};
+use crate::core::secrecy::names_secret;
 
 /// What an agent is called for. Gates are not run by a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,6 +97,21 @@ impl IdentityPattern {
     }
 }
 
+/// A login of a CLI's own that wins over an API key, unless it is of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiLogin {
+    /// The variable that names the folder of its files. In `api` mode `env` must set it.
+    pub home_variable: &'static str,
+    /// The file in that folder, in JSON.
+    pub file: &'static str,
+    /// Its key that says what kind of login it is.
+    pub key: &'static str,
+    /// What that key says where an API key pays.
+    pub must_be: &'static str,
+    /// The command that makes it so; `{home}` stands for the folder. It reads the key on its standard input.
+    pub way_out: &'static str,
+}
+
 /// One family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilySpec {
@@ -140,6 +157,8 @@ pub struct FamilySpec {
     pub tested_versions: Vec<String>,
     /// The command that ends with 0 where somebody is logged in, without asking a server; empty where there is none.
     pub login_command: Vec<String>,
+    /// What must hold of the CLI's own login in `api` mode; none where a login cannot win over the key.
+    pub api_login: Option<ApiLogin>,
     /// The command that ends with 0 where its sandbox works on this machine; empty where there is none.
     pub sandbox_command: Vec<String>,
     /// Where its provider is reached.
@@ -171,6 +190,16 @@ impl FamilySpec {
         let program = self.program()?;
         let name = program.rsplit('/').next().unwrap_or(program);
         (name == first).then(|| std::iter::once(program.to_owned()).chain(rest.iter().cloned()).collect())
+    }
+
+    /// The variables of whoever starts a run that its secrets are taken from.
+    pub fn taken_from_parent(&self) -> Vec<String> {
+        let references = self.env.values().filter_map(|source| match source {
+            EnvSource::Secret(SecretRef::Env(name)) => Some(name.clone()),
+            EnvSource::Secret(_) | EnvSource::Literal(_) | EnvSource::Parent => None,
+        });
+        let names = self.pass_env.iter().chain(&self.subscription_env).filter(|name| names_secret(name)).cloned();
+        references.chain(names).collect()
     }
 
     /// A decoder for one run.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::invocation::{API_KEYS, BASE_ENV};
+use super::invocation::BASE_ENV;
 use super::*;
 use crate::core::family::FamilyOverride;
 use crate::core::fault::Faults;
 use crate::core::ids::{FamilyName, Identity, RunId};
 use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::secrecy::API_KEYS;
 
 fn families(overrides: &serde_json::Value) -> Result<Families, Faults> {
     let overrides: BTreeMap<FamilyName, FamilyOverride> = serde_json::from_value(overrides.clone()).expect("overrides");

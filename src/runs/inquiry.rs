@@ -65,6 +65,11 @@ pub fn inherited<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<Strin
     names.into_iter().filter_map(value).collect()
 }
 
+/// The names of the variables that this process has, where they are text.
+pub fn names_of_environment() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
+
 impl Inquiry<'_> {
     /// Asks, and waits for the answer within the limit.
     pub fn ask(self) -> Answer {

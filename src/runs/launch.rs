@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs/ starts supervisors")]
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::dir::{RunDir, open_log};
 use super::error::RunError;
+use crate::core::secrecy::GIVEN_PREFIX;
 use crate::files::lock::Lock;
 
 /// How long a tick waits for the supervisor's first word. Resolving secrets may take longer, and need not be awaited.
@@ -44,6 +46,11 @@ pub enum Launched {
 /// `exe` is this program. Call it while holding the tick lock. Calling it again is safe at any time: a run that was
 /// never claimed is launched under the same id, and any other one is left alone.
 pub fn launch(run_dir: &Path, exe: &Path) -> Result<Launched, RunError> {
+    launch_given(run_dir, exe, &BTreeMap::new())
+}
+
+/// The same for a run whose order asks for values by `given:NAME`. They travel in memory and are written to no file.
+pub fn launch_given(run_dir: &Path, exe: &Path, given: &BTreeMap<String, String>) -> Result<Launched, RunError> {
     let dir = RunDir::new(run_dir)?;
     dir.order()?;
     // The lock is taken before the supervisor exists and travels with it, so there is no instant in which the run
@@ -56,6 +63,7 @@ pub fn launch(run_dir: &Path, exe: &Path) -> Result<Launched, RunError> {
     let log = open_log(&dir.supervisor_log())?;
     let mut supervisor = Command::new(exe);
     supervisor.arg("__supervise").arg(dir.path()).stdin(Stdio::from(lock.into_file())).stdout(word).stderr(log);
+    supervisor.envs(given.iter().map(|(name, value)| (format!("{GIVEN_PREFIX}{name}"), value)));
     let spawned = supervisor.current_dir(dir.path()).spawn();
     // Our copies of the lock and of the pipe's writing end must go: the supervisor's are the ones that count.
     drop(supervisor);

@@ -11,8 +11,9 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::dir::RunDir;
+use super::redact::Redactor;
 use crate::core::exit::Outbox;
-use crate::core::run::RunOrder;
+use crate::core::run::{LAST_MESSAGE, RunOrder};
 use crate::files::atomic::{self, Durability};
 
 /// The largest envelope that is taken, in bytes.
@@ -26,19 +27,35 @@ pub(super) struct Collected {
 }
 
 /// Copies the envelope into the run's directory: the returned value of a verifier first, else the file.
-pub(super) fn collect(dir: &RunDir, order: &RunOrder, returned: Option<&serde_json::Value>) -> Collected {
+pub(super) fn collect(
+    dir: &RunDir,
+    order: &RunOrder,
+    returned: Option<&serde_json::Value>,
+    redactor: &Redactor,
+) -> Collected {
+    if let Err(fault) = keep_last_message(dir, order, redactor) {
+        super::supervise::log(&fault);
+    }
     let Some(ask) = &order.outbox else { return Collected::default() };
     let bytes = match returned.filter(|_| ask.kind == Outbox::Verdict) {
         Some(value) => Ok(Some(value.to_string().into_bytes())),
         None => take(&order.cwd, &ask.path),
     };
     let stored = bytes.and_then(|bytes| {
-        bytes.map_or(Ok(None), |bytes| store(&dir.outbox_file(ask.kind), &bytes).map(|()| Some(ask.kind)))
+        bytes.map_or(Ok(None), |bytes| {
+            store(&dir.outbox_file(ask.kind), &redactor.bytes(&bytes)).map(|()| Some(ask.kind))
+        })
     });
     match stored {
         Ok(kind) => Collected { kind, fault: None },
         Err(fault) => Collected { kind: None, fault: Some(fault) },
     }
+}
+
+/// Copies the CLI's own last message beside the envelope, for people; most runs have none.
+fn keep_last_message(dir: &RunDir, order: &RunOrder, redactor: &Redactor) -> Result<(), String> {
+    let message = take(&order.cwd, Path::new(LAST_MESSAGE))?;
+    message.map_or(Ok(()), |bytes| store(&dir.path().join("last-message.txt"), &redactor.bytes(&bytes)))
 }
 
 fn store(path: &Path, bytes: &[u8]) -> Result<(), String> {

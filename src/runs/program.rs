@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,8 +14,10 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{AccessFlags, Pid, access};
 
-use super::secret;
-use crate::core::run::{EnvSource, RUN_VARIABLE, RunOrder, TOKEN_VARIABLE};
+use super::redact::Redactor;
+use super::secret::Asker;
+use crate::core::run::{EnvEntry, EnvSource, RUN_VARIABLE, RunOrder, TOKEN_VARIABLE};
+use crate::core::secrecy::{names_secret, password_in_url};
 use crate::files::lock::Lock;
 
 /// How the files begin that the kernel runs: scripts, ELF, and Mach-O in its byte orders and as a universal binary.
@@ -32,20 +35,57 @@ const MAGICS: [&[u8]; 7] = [
 pub(super) struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// Builds it from nothing, by the order's list, and marks it as this run's.
-    pub(super) fn build(order: &RunOrder, token: &str) -> Result<Self, String> {
+    /// Builds it from nothing, by the order's list, and marks it as this run's. Says what must be kept out of every record
+    /// of the run.
+    pub(super) fn build(order: &RunOrder, token: &str) -> Result<(Self, Redactor), String> {
         let mut variables: Vec<(OsString, OsString)> = Vec::with_capacity(order.env.len() + 2);
+        let mut secrets: Vec<(&str, OsString)> = Vec::new();
+        let mut resolved: BTreeMap<&str, OsString> = BTreeMap::new();
+        let withheld = withheld(order);
+        let asker = Asker { token, withheld: &withheld };
         for entry in &order.env {
             let value = match &entry.source {
-                EnvSource::Literal(text) => Some(text.into()),
-                EnvSource::Secret(reference) => Some(secret::resolve(reference, token)?),
+                EnvSource::Literal(text) => {
+                    secrets.extend(names_secret(&entry.name).then(|| (entry.name.as_str(), OsString::from(text))));
+                    Some(text.into())
+                }
+                EnvSource::Secret(reference) => {
+                    // A key that is given under two names is asked for once.
+                    let value = match resolved.get(reference.as_str()) {
+                        Some(known) => OsString::clone(known),
+                        None => asker.resolve(reference)?,
+                    };
+                    resolved.insert(reference, value.clone());
+                    secrets.push((&entry.name, value.clone()));
+                    Some(value)
+                }
                 EnvSource::Parent => std::env::var_os(&entry.name),
             };
+            if let (EnvSource::Parent, Some(value)) = (&entry.source, &value) {
+                secrets.extend(inherited_secret(&entry.name, value).map(|secret| (entry.name.as_str(), secret)));
+            }
             variables.extend(value.map(|value| (entry.name.clone().into(), value)));
         }
+        let redactor = Redactor::new(secrets.iter().map(|(name, value)| (*name, value.as_bytes())))?;
         variables.push((RUN_VARIABLE.into(), order.run_id.to_string().into()));
         variables.push((TOKEN_VARIABLE.into(), token.into()));
-        Ok(Self(variables))
+        Ok((Self(variables), redactor))
+    }
+
+    /// What must be kept out of every record of a run that is over, by its order.
+    pub(super) fn redactor(
+        order: &RunOrder,
+        token: &str,
+        given: &BTreeMap<String, String>,
+    ) -> Result<Redactor, String> {
+        let mut order = order.clone();
+        for entry in &mut order.env {
+            let handed = matches!(&entry.source, EnvSource::Secret(reference) if reference.starts_with("given:"));
+            if let Some(value) = given.get(&entry.name).filter(|_| handed) {
+                entry.source = EnvSource::Literal(value.clone());
+            }
+        }
+        Self::build(&order, token).map(|(_, redactor)| redactor)
     }
 
     /// Of these variables and no others, for programs that are no run's.
@@ -54,9 +94,29 @@ impl Environment {
     }
 
     /// The last value of a variable, which is the one that counts.
-    fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
     }
+}
+
+/// The variables of ours that references are read from: no resolver of another reference gets them.
+fn withheld(order: &RunOrder) -> Vec<String> {
+    let name = |entry: &EnvEntry| match &entry.source {
+        EnvSource::Secret(reference) => reference.strip_prefix("env:").map(str::to_owned),
+        // 1Password's own token is a resolver's business, whoever else gets it.
+        EnvSource::Parent => (names_secret(&entry.name) && !entry.name.starts_with("OP_")).then(|| entry.name.clone()),
+        EnvSource::Literal(_) => None,
+    };
+    order.env.iter().filter_map(name).collect()
+}
+
+/// What of a variable that is passed on must not be shown.
+fn inherited_secret(name: &str, value: &OsStr) -> Option<OsString> {
+    if names_secret(name) {
+        return Some(value.to_owned());
+    }
+    let is_proxy = name.to_ascii_uppercase().ends_with("_PROXY");
+    value.to_str().filter(|_| is_proxy).and_then(password_in_url).map(OsString::from)
 }
 
 /// Finds a program as its own environment would: a name with a slash is a path (relative to `cwd`), any other name is

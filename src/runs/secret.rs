@@ -8,6 +8,7 @@
     reason = "runs/ starts processes, and `env:` references are the supervisor's own"
 )]
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -22,8 +23,10 @@ use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
 
 use super::program::unblocked;
+use super::redact::SHORTEST;
 use super::tree;
 use crate::core::run::TOKEN_VARIABLE;
+use crate::core::secrecy::{API_KEYS, GIVEN_PREFIX};
 
 /// How long one reference may take. A password manager that waits for a fingerprint at night must not hold a run.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -31,18 +34,75 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// No key, token or certificate is longer, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// Turns a reference into its value, or into a sentence that names the reference and the way out.
-///
-/// `token` marks the processes this may start, so that they can be ended with the run.
-pub(super) fn resolve(reference: &str, token: &str) -> Result<OsString, String> {
-    let value = if reference.starts_with("op://") {
-        let mut op = Command::new("op");
-        op.args(["read", "--no-newline", reference]);
-        ask(op, reference, token)
+/// What is resolved, and how far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// Marks the processes that this may start, so that they can be ended with the run.
+    pub token: &'a str,
+    /// Variables of ours that no resolver gets, beside the API keys: other references are read from them.
+    pub withheld: &'a [String],
+}
+
+impl Asker<'_> {
+    /// Turns a reference into its value, or into a sentence that names the reference and the way out.
+    pub(super) fn resolve(self, reference: &str) -> Result<OsString, String> {
+        resolve(reference, self)
+    }
+}
+
+/// A resolved value, which can be handed to a program and not be shown.
+pub struct Resolved(OsString);
+
+impl Resolved {
+    /// Whether it is too short to be looked for in what programs print.
+    pub fn is_short(&self) -> bool {
+        self.0.len() < SHORTEST
+    }
+
+    /// Adds it to an environment, where it is text.
+    pub fn add_to(self, name: &str, environment: &mut BTreeMap<String, String>) {
+        environment.extend(self.0.into_string().ok().map(|value| (name.to_owned(), value)));
+    }
+}
+
+/// Resolves a reference as a run would, for whoever only wants to know whether it resolves. `withheld` are variables that its
+/// resolver does not get.
+pub fn resolve_secret(reference: &str, withheld: &[String]) -> Result<Resolved, String> {
+    let token = format!("question-{}", std::process::id());
+    Asker { token: &token, withheld }.resolve(reference).map(Resolved)
+}
+
+/// How a reference's value is asked for; none where no program is asked.
+fn resolver(reference: &str) -> Option<Vec<&str>> {
+    if reference.starts_with("op://") {
+        Some(vec!["op", "read", "--no-newline", reference])
     } else if let Some(text) = reference.strip_prefix("cmd:") {
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", text]);
-        ask(shell, reference, token)
+        Some(vec!["/bin/sh", "-c", text])
+    } else if let Some(item) = reference.strip_prefix("keychain:") {
+        let mut argv = vec!["/usr/bin/security", "find-generic-password", "-w", "-s"];
+        match item.split_once('/') {
+            Some((service, account)) => argv.extend([service, "-a", account]),
+            None => argv.push(item),
+        }
+        Some(argv)
+    } else {
+        None
+    }
+}
+
+fn resolve(reference: &str, asker: Asker<'_>) -> Result<OsString, String> {
+    let value = if reference.starts_with("keychain:") && !cfg!(target_os = "macos") {
+        Err(format!(
+            "{reference}: the Keychain is a part of macOS, and this is {}; use file: or cmd:",
+            std::env::consts::OS
+        ))
+    } else if let Some([program, arguments @ ..]) = resolver(reference).as_deref() {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        ask(command, reference, asker)
+    } else if let Some(name) = reference.strip_prefix("given:") {
+        std::env::var_os(format!("{GIVEN_PREFIX}{name}"))
+            .ok_or_else(|| format!("{name}: the tick that launched this run did not hand over the manifest's value"))
     } else if let Some(name) = reference.strip_prefix("env:") {
         std::env::var_os(name).ok_or_else(|| {
             format!("{reference}: the variable is not set where ticks run; cron and launchd do not read shell profiles")
@@ -50,7 +110,7 @@ pub(super) fn resolve(reference: &str, token: &str) -> Result<OsString, String> 
     } else if let Some(path) = reference.strip_prefix("file:") {
         read_file(path).map_err(|why| format!("{reference}: {why}"))
     } else {
-        Err(format!("{reference}: a secret reference starts with op://, env:, file: or cmd:"))
+        Err(format!("{reference}: a secret reference starts with op://, env:, file:, keychain: or cmd:"))
     }?;
     let value = without_newline(&value);
     if value.is_empty() {
@@ -75,8 +135,17 @@ fn read_file(path: &str) -> Result<OsString, String> {
 }
 
 /// Runs a resolver within the limit, in a process group of its own, and takes its output.
-fn ask(mut resolver: Command, reference: &str, token: &str) -> Result<OsString, String> {
-    let begun = Instant::now();
+fn ask(mut resolver: Command, reference: &str, asker: Asker<'_>) -> Result<OsString, String> {
+    let (begun, token) = (Instant::now(), asker.token);
+    // A resolver needs the environment of the operator, such as its own service token, but nobody else's secret.
+    let given =
+        std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_bytes().starts_with(GIVEN_PREFIX.as_bytes()));
+    for name in given {
+        resolver.env_remove(name);
+    }
+    for name in API_KEYS.iter().copied().chain(asker.withheld.iter().map(String::as_str)) {
+        resolver.env_remove(name);
+    }
     resolver
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -155,19 +224,38 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("mode");
             format!("file:{}", path.display())
         };
-        let token = "secret-test-token";
+        let asker = Asker { token: "secret-test-token", withheld: &[] };
         for good in [file("private", 0o600), file("read-only", 0o400)] {
-            assert_eq!(resolve(&good, token).expect(&good), "hunter2");
+            assert_eq!(asker.resolve(&good).expect(&good), "hunter2");
         }
         for (bad, expected) in [
             (file("shared", 0o640), "chmod 600"),
             (format!("file:{}", dir.path().display()), "regular file"),
             ("file:/no/such/file".to_owned(), "/no/such/file"),
             ("env:AUTOMETTA_NO_SUCH_VARIABLE".to_owned(), "not set"),
+            ("given:NOBODY".to_owned(), "did not hand over"),
             ("hunter2".to_owned(), "starts with"),
         ] {
-            let fault = resolve(&bad, token).expect_err(&bad);
-            assert!(fault.contains(expected) && fault.starts_with(&bad), "{fault}");
+            let fault = asker.resolve(&bad).expect_err(&bad);
+            assert!(fault.contains(expected) && fault.starts_with(bad.trim_start_matches("given:")), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_keychain_is_asked_by_service_and_account_and_only_where_there_is_one() {
+        let program = "/usr/bin/security";
+        for (reference, expected) in [
+            ("keychain:api", [program, "find-generic-password", "-w", "-s", "api"].as_slice()),
+            ("keychain:api/me", &[program, "find-generic-password", "-w", "-s", "api", "-a", "me"]),
+            ("op://v/i/f", &["op", "read", "--no-newline", "op://v/i/f"]),
+            ("cmd:echo a b", &["/bin/sh", "-c", "echo a b"]),
+        ] {
+            assert_eq!(resolver(reference).as_deref(), Some(expected), "{reference}");
+        }
+        assert_eq!(resolver("env:HOME"), None);
+        if !cfg!(target_os = "macos") {
+            let fault = Asker { token: "t", withheld: &[] }.resolve("keychain:api").expect_err("no keychain");
+            assert!(fault.starts_with("keychain:api: the Keychain is a part of macOS"), "{fault}");
         }
     }
 }

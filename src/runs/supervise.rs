@@ -16,6 +16,8 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -27,14 +29,20 @@ use super::claim::{Claim, claim};
 use super::dir::{self, open_log};
 use super::error::RunError;
 use super::launch::{COULD_NOT_START, STARTED};
+use super::leak::Since;
+use super::login::{LoginState, login_state};
 use super::meter::{MeterFor, MeterResult};
 use super::program::{Environment, Start, find};
+use super::pumps::Pumps;
+use super::redact::Redactor;
 use super::watch::{Cut, Watch};
-use super::{clock, gates, outbox, process, registry};
+use super::{clock, gates, leak, outbox, process, registry};
 use crate::core::exit::{
     EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
 };
-use crate::core::run::{AgentStarted, ModelUse, Program, RegistryEntry};
+use crate::core::ids::Role;
+use crate::core::run::{AgentStarted, EnvSource, ModelUse, Program, RegistryEntry};
+use crate::core::secrecy::GIVEN_PREFIX;
 use crate::files::atomic::Durability;
 
 /// The longest line that a refusal quotes, in characters.
@@ -72,6 +80,7 @@ struct Ending {
     fault: Option<String>,
     gates: Vec<GateResult>,
     meter: MeterResult,
+    redactor: Arc<Redactor>,
 }
 
 fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
@@ -88,19 +97,29 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
     {
         log(&error);
     }
+    let redactor = &ending.redactor;
     let collected = if ran {
-        outbox::collect(&claim.dir, &claim.order, ending.meter.structured.as_ref())
+        outbox::collect(&claim.dir, &claim.order, ending.meter.structured.as_ref(), redactor)
     } else {
         outbox::Collected::default()
     };
+    let secrets_in_work = match claim.order.run_id.role {
+        Role::Worker if ran => leak::scan(&claim.order.cwd, redactor, Since::start_of(&claim.dir, &claim.started)),
+        Role::Worker | Role::Gate | Role::Verifier => Vec::new(),
+    };
     let mut provider = ending.meter.provider;
+    // The CLI's own session file is read as it is; its words may be quoted.
+    if let Some(refusal) = &mut provider.refusal {
+        refusal.line = redactor.text(&refusal.line);
+    }
     if let Some(fault) = &ending.fault {
         provider = ProviderReport { refusal: Some(configuration(fault)), resets_at: None };
     }
     let ended_by = match ending.cut {
         _ if ending.fault.is_some() => EndedBy::SpawnFailed,
         Some(Cut::Run(by)) => by,
-        Some(Cut::Refused(refusal)) => {
+        Some(Cut::Refused(mut refusal)) => {
+            refusal.line = redactor.text(&refusal.line);
             provider.refusal.get_or_insert(refusal);
             EndedBy::Refused
         }
@@ -124,6 +143,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         outbox: collected.kind,
         outbox_fault: collected.fault,
         gates: ending.gates,
+        secrets_in_work,
     }
 }
 
@@ -136,17 +156,27 @@ fn run_program(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<Ending, String
         tell(&format!("{COULD_NOT_START}it was cancelled before it began"));
         return Ok(Ending { cut: Some(Cut::Run(marker.reason.ended_by())), ..Ending::default() });
     }
-    let environment = Environment::build(order, &claim.started.token)?;
+    let (environment, redactor) = Environment::build(order, &claim.started.token)?;
+    let redactor = Arc::new(redactor);
+    if let Some(rule) = &order.login
+        && let LoginState::Wrong(why) = login_state(rule, environment.get(&rule.home_variable).map(Path::new))
+    {
+        return Err(why);
+    }
     if !order.cwd.is_dir() {
         return Err(format!("{}: the directory to work in is not there", order.cwd.display()));
     }
     let (stdout, stderr) = (open_log(&dir.stdout_log()).map_err(text)?, open_log(&dir.stderr_log()).map_err(text)?);
-    let mut watch =
-        Watch::new(claim, meter_for(order)).map_err(|error| format!("{}: {error}", dir.path().display()))?;
+    let pumps = Rc::new(Pumps::new(Arc::clone(&redactor)));
+    let mut watch = Watch::new(claim, meter_for(order), Rc::clone(&pumps))
+        .map_err(|error| format!("{}: {error}", dir.path().display()))?;
     let start = |path: &Path, argv: &[String], stdin: Stdio, output: &File, errors: &File| -> Result<Pid, String> {
         let name = argv.first().map_or("", String::as_str);
         let fail = |error: io::Error| format!("{name}: cannot be started: {error}");
-        let (stdout, stderr) = (output.try_clone().map_err(fail)?, errors.try_clone().map_err(fail)?);
+        let stdout = pumps.way_into(output).map_err(fail)?;
+        // One log for both streams means one way into it, or their order would be lost.
+        let both = std::ptr::eq(output, errors).then(|| stdout.try_clone());
+        let stderr = both.unwrap_or_else(|| pumps.way_into(errors)).map_err(fail)?;
         let start = Start { path, argv, environment: &environment, cwd: &order.cwd, stdin, stdout, stderr };
         let program = start.go(&claim.lock).map_err(fail)?;
         announce(claim, program);
@@ -181,6 +211,7 @@ fn run_program(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<Ending, String
                 fault: gated.fault,
                 gates: gated.results,
                 meter: MeterResult::default(),
+                redactor: Arc::default(),
             };
             (ending, gated.all_gone)
         }
@@ -192,6 +223,7 @@ fn run_program(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<Ending, String
         Ok(result) => ending.meter = result,
         Err(error) => log(&format!("the logs cannot be read, so the usage is unknown: {error}")),
     }
+    ending.redactor = redactor;
     Ok(ending)
 }
 
@@ -272,7 +304,7 @@ fn tell(line: &str) {
 }
 
 /// A line in the supervisor's own log.
-fn log(what: &dyn std::fmt::Display) {
+pub(super) fn log(what: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{} {what}", clock::now().format("%Y-%m-%dT%H:%M:%SZ"));
 }
 
@@ -291,6 +323,10 @@ fn pulse(claim: Claim) -> ExitCode {
     let _ = nix::sys::prctl::set_child_subreaper(false);
     let mut tick = Command::new(PathBuf::from(program));
     tick.args(arguments).stdin(Stdio::null());
+    // What was given for this run is for no other process.
+    for entry in order.env.iter().filter(|entry| matches!(&entry.source, EnvSource::Secret(_))) {
+        tick.env_remove(format!("{GIVEN_PREFIX}{}", entry.name));
+    }
     if let (Ok(stdout), Ok(stderr)) = (open_log(&dir.supervisor_log()), open_log(&dir.supervisor_log())) {
         tick.stdout(stdout).stderr(stderr);
     }

@@ -40,11 +40,16 @@ pub fn detach() {
 }
 
 /// Runs an operator's command to its end, or stops it and what it started at the limit.
-pub fn run_command(argv: &[String], dir: &Path, limit: Duration) -> CommandEnd {
+///
+/// It gets the environment of the tick, which is the operator's own, without the variables that are `withheld`.
+pub fn run_command(argv: &[String], dir: &Path, limit: Duration, withheld: &[String]) -> CommandEnd {
     let Some((program, arguments)) = argv.split_first() else { return CommandEnd::Passed };
     let mut command = Command::new(program);
     command.args(arguments).current_dir(dir).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    for name in withheld {
+        command.env_remove(name);
+    }
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return CommandEnd::Failed(format!("{program} cannot be started: {error}")),
@@ -70,7 +75,7 @@ mod tests {
 
     fn run(script: &str, limit: Duration) -> CommandEnd {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned);
-        run_command(&argv, Path::new("/"), limit)
+        run_command(&argv, Path::new("/"), limit, &[])
     }
 
     #[test]
@@ -78,9 +83,12 @@ mod tests {
         let long = Duration::from_secs(60);
         assert_eq!(run("exit 0", long), CommandEnd::Passed);
         assert_eq!(run("echo why >&2; exit 3", long), CommandEnd::Failed("exit status: 3: why".to_owned()));
+        let withheld = ["PATH".to_owned()];
+        let argv = ["/bin/sh", "-c", "env | /bin/grep -q ^PATH= && exit 1; exit 0"].map(str::to_owned);
+        assert_eq!(run_command(&argv, Path::new("/"), long, &withheld), CommandEnd::Passed);
         let CommandEnd::Failed(why) = run("sleep 100 & sleep 100", Duration::from_millis(50)) else { panic!("passed") };
         assert!(why.contains("was stopped after"), "{why}");
-        let missing = run_command(&["/no/such".to_owned()], Path::new("/"), long);
+        let missing = run_command(&["/no/such".to_owned()], Path::new("/"), long, &[]);
         assert!(matches!(missing, CommandEnd::Failed(why) if why.starts_with("/no/such cannot be started")));
     }
 }

@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use nix::unistd::Pid;
 use super::claim::{Claim, handled_signals};
 use super::meter::{MeterResult, StreamMeter};
 use super::process;
+use super::pumps::Pumps;
 use super::tail::{Tail, shares};
 use super::transcript::Transcript;
 use super::tree;
@@ -83,6 +85,7 @@ pub(super) struct Watch<'a> {
     events: Receiver<Event>,
     wait_for_children: Sender<()>,
     meter: Box<dyn StreamMeter>,
+    pumps: Rc<Pumps>,
     stdout: Tail,
     stderr: Tail,
     transcript: Transcript,
@@ -97,7 +100,7 @@ pub(super) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Prepares everything that can fail before there is a program to watch. The logs must exist.
-    pub(super) fn new(claim: &'a Claim, meter: Box<dyn StreamMeter>) -> io::Result<Self> {
+    pub(super) fn new(claim: &'a Claim, meter: Box<dyn StreamMeter>, pumps: Rc<Pumps>) -> io::Result<Self> {
         let (sender, events) = mpsc::channel();
         let (wait_for_children, asked) = mpsc::channel();
         let children = sender.clone();
@@ -124,6 +127,7 @@ impl<'a> Watch<'a> {
             events,
             wait_for_children,
             meter,
+            pumps,
             begun: now,
             last_output: now,
             last_size: 0,
@@ -192,6 +196,7 @@ impl<'a> Watch<'a> {
         // Without a subreaper, waiting sees our own children only, and what they left behind must be looked for.
         #[cfg(target_os = "macos")]
         self.signal_group(program);
+        self.pumps.drain();
         followed.elapsed = begun.elapsed();
         followed
     }

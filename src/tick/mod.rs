@@ -1,5 +1,6 @@
 //! The tick: the only place where observing, deciding, committing and performing meet.
 
+pub mod auth;
 pub mod brief;
 pub mod budget;
 mod carry;
@@ -35,6 +36,7 @@ pub mod tell;
 mod versions;
 pub mod wake;
 pub mod weather;
+mod withheld;
 mod zone;
 
 pub use error::{FailureKind, TickError};

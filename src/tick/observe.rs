@@ -39,6 +39,7 @@ use super::landing;
 use super::returned;
 use super::site::{Site, run_branch};
 use super::weather::{self, Sky};
+use super::withheld;
 
 /// How long after a run's end its work may be unreadable for reasons that may pass, before the stage ends with that.
 const CAPTURE_PATIENCE: TimeDelta = TimeDelta::hours(1);
@@ -337,9 +338,9 @@ impl Observer<'_> {
                     }
                     Role::Worker => {
                         let handoff = self.handoff(stage, &record)?;
-                        let Some(work) = self.work(stage, run, work, record.ended_at, &handoff) else {
-                            return Ok(None);
-                        };
+                        let withheld = withheld::by_record(self.site, &record);
+                        let work = withheld.or_else(|| self.work(stage, run, work, record.ended_at, &handoff));
+                        let Some(work) = work else { return Ok(None) };
                         Product::Worker { handoff, work }
                     }
                 };
@@ -353,9 +354,8 @@ impl Observer<'_> {
                 let by_calendar = u64::try_from(by_calendar).unwrap_or_default();
                 // The calendar runs on while the machine sleeps, and jumps.
                 let ran = lost.awake.map_or(by_calendar, |awake| awake.as_secs().min(by_calendar));
-                let work = (run.role == Role::Worker)
-                    .then(|| self.work(stage, run, work, lost.started_at, &Returned::Nothing))
-                    .flatten();
+                let work =
+                    (run.role == Role::Worker).then(|| self.lost_work(stage, run, work, lost.started_at)).flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: lost.usage,
                     elapsed: Some(Seconds(ran)),
@@ -367,9 +367,7 @@ impl Observer<'_> {
                 if !self.reaped(run, &dir) {
                     return Ok(None);
                 }
-                let work = (run.role == Role::Worker)
-                    .then(|| self.work(stage, run, work, self.now, &Returned::Nothing))
-                    .flatten();
+                let work = (run.role == Role::Worker).then(|| self.lost_work(stage, run, work, self.now)).flatten();
                 Sighting::Lost(Box::new(LostRun {
                     usage: crate::core::exit::Usage::default(),
                     elapsed: None,
@@ -403,6 +401,12 @@ impl Observer<'_> {
             Some(tip) => self.objects.strays(&self.site.worktree(run), &work.base_commit, &tip, run),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The same for a worker that left no record of whether it holds a secret.
+    fn lost_work(&self, stage: &Stage, run: &RunId, work: &Work, at: DateTime<Utc>) -> Option<WorkSighting> {
+        let withheld = if self.purpose == Purpose::Plan { None } else { withheld::by_looking(self.site, run) };
+        withheld.or_else(|| self.work(stage, run, work, at, &Returned::Nothing))
     }
 
     /// What a worker's worktree holds, as a commit on the base. None where that cannot be told just now for reasons

@@ -3,16 +3,20 @@
 //! Everything here follows from the state, the pinned card and the manifest, so that `--plan` shows exactly what a
 //! tick then does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use crate::core::exit::Outbox;
-use crate::core::family::DecoderKind;
+use crate::core::family::{AuthMode, DecoderKind};
 use crate::core::ids::{CommitId, Role, RunId};
 use crate::core::observation::Brief;
 use crate::core::quantity::Seconds;
-use crate::core::run::{Caps, EnvEntry, EnvSource, ModelUse, OutboxOrder, Program, RUN_ORDER_VERSION, RunOrder};
+use crate::core::run::{
+    Caps, EnvEntry, EnvSource, LAST_MESSAGE, LoginRule, ModelUse, OutboxOrder, Program, RUN_ORDER_VERSION, RunOrder,
+};
+use crate::core::secrecy::names_secret;
 use crate::core::state::{Candidate, Flight, Life, Stage, Work};
 use crate::core::verdict::{Scoring, Verdict};
 use crate::families::{self, AgentRole, Ask, FamilySpec, LaunchUser, PromptInput, SchemaRef};
@@ -118,6 +122,7 @@ fn for_gates(site: &Site, job: &Job<'_>, brief: &Brief, now: DateTime<Utc>) -> R
         decoder: DecoderKind::Plain,
         uses_model: ModelUse::None,
         outbox: None,
+        login: None,
         prompt_sha256: None,
         verdict_schema: None,
         card_sha256: brief.card_sha256.clone(),
@@ -178,7 +183,7 @@ fn for_agent(
             outbox: &text(&outbox),
             session_id: &session_id(&site.repo_id, run),
             schema: schema_text.as_deref().map(|text| SchemaRef { text, file: &schema_file }),
-            last_message: Some(&text(&dir.join("last-message.txt"))),
+            last_message: Some(&text(&order.cwd.join(LAST_MESSAGE))),
             effort: effort.map(crate::core::card::Effort::as_str),
             budget: calls.then_some(limits.cost_usd),
             max_tokens: calls.then_some(limits.tokens),
@@ -193,6 +198,7 @@ fn for_agent(
     };
     order.env = invocation.env.into_iter().map(env_entry).collect();
     order.rates = calls.then(|| site.families.rates().of(&model, order.created_at.date_naive()));
+    order.login = login_rule(family);
     order.model = calls.then_some(model);
     order.decoder = family.decoder;
     if calls {
@@ -241,11 +247,38 @@ fn base_env() -> Vec<EnvEntry> {
 
 fn env_entry(entry: families::EnvEntry) -> EnvEntry {
     let source = match entry.source {
+        // A key that stands in the manifest itself is not written down a second time.
+        families::EnvSource::Literal(_) if names_secret(&entry.name) => {
+            EnvSource::Secret(format!("given:{}", entry.name))
+        }
         families::EnvSource::Literal(text) => EnvSource::Literal(text),
         families::EnvSource::Secret(reference) => EnvSource::Secret(reference.to_string()),
         families::EnvSource::Parent => EnvSource::Parent,
     };
     EnvEntry { name: entry.name, source }
+}
+
+/// The values that an order asks for by `given:NAME`: literals of the manifest, as it is now.
+pub fn given(site: &Site, order: &RunOrder) -> BTreeMap<String, String> {
+    let family = order.family.as_ref().and_then(|name| site.families.get(name));
+    let entries = family.map(|family| family.environment(LaunchUser::Ordinary)).unwrap_or_default();
+    let secret = |entry: families::EnvEntry| match entry.source {
+        families::EnvSource::Literal(text) if names_secret(&entry.name) => Some((entry.name, text)),
+        _ => None,
+    };
+    entries.into_iter().filter_map(secret).collect()
+}
+
+/// What must hold of a family's own login before its agents start.
+pub fn login_rule(family: &FamilySpec) -> Option<LoginRule> {
+    let login = family.api_login.filter(|_| family.auth == AuthMode::Api)?;
+    Some(LoginRule {
+        home_variable: login.home_variable.to_owned(),
+        file: login.file.to_owned(),
+        key: login.key.to_owned(),
+        must_be: login.must_be.to_owned(),
+        way_out: login.way_out.to_owned(),
+    })
 }
 
 /// The tick that follows on a run's end, where one does.

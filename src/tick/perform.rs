@@ -21,7 +21,7 @@ use super::brief::{self, Pin};
 use super::error::TickError;
 use super::order::{self, Job};
 use super::site::{Site, run_branch};
-use super::{landing, prompt, publish, tell, versions};
+use super::{landing, prompt, publish, returned, tell, versions};
 
 /// Marks a run whose checkout was removed after nothing of it was alive.
 pub const CLEARED: &str = "cleared";
@@ -186,7 +186,8 @@ pub(super) fn prepare_and_launch(
         let text = document::to_json_pretty(&launch.order).map_err(|error| TickError::Prompt(error.to_string()))?;
         atomic::write(&order_file, text.as_bytes(), Durability::Durable)?;
     }
-    let launched = runs::launch(dir, &site.exe)?;
+    let given = returned::order(site, run)?.map(|order| order::given(site, &order)).unwrap_or_default();
+    let launched = runs::launch_given(dir, &site.exe, &given)?;
     info!(%run, ?launched, "launch");
     if let Launched::CouldNotStart(why) = launched {
         warn!(%run, "{why}");

@@ -128,6 +128,7 @@ pub fn register(site: &Site, by_hand: ByHand, now: DateTime<Utc>) -> Result<RunI
         decoder: reads.map_or(DecoderKind::Plain, |spec| spec.decoder),
         uses_model: if reads.is_some_and(calls) { ModelUse::Model } else { ModelUse::None },
         outbox: None,
+        login: None,
         verdict_schema: None,
         card_sha256: String::new(),
         base_commit,

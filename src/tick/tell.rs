@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::core::notice::{Notice, NoticeKind};
+use crate::core::secrecy::API_KEYS;
+use crate::families::FamilySpec;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::home::Home;
@@ -120,7 +122,7 @@ pub fn tell(path: &Path, home: &Home, exe: &Path) -> Result<(), TickError> {
         faults.push(format!("no report: {error}"));
     }
     if !telling.argv.is_empty() {
-        match runs::run_command(&telling.argv, &telling.repo, LIMIT) {
+        match runs::run_command(&telling.argv, &telling.repo, LIMIT, &withheld(&telling.repo, home, exe)) {
             CommandEnd::Passed => {
                 info!(repo = %telling.repo.display(), "told: {}: {}", notice.kind.as_str(), notice.message);
             }
@@ -137,6 +139,16 @@ pub fn tell(path: &Path, home: &Home, exe: &Path) -> Result<(), TickError> {
         prune(folder)?;
     }
     Ok(())
+}
+
+/// The variables that are the agents' business and not the operator's command's: every provider's key, and whatever the
+/// manifest takes keys from.
+fn withheld(repo: &Path, home: &Home, exe: &Path) -> Vec<String> {
+    let mut names: Vec<String> = API_KEYS.iter().map(|name| (*name).to_owned()).collect();
+    if let Ok(site) = Site::open(repo, home, exe) {
+        names.extend(site.families.iter().flat_map(FamilySpec::taken_from_parent));
+    }
+    names
 }
 
 /// Writes the night's report to its usual place.

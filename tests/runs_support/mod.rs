@@ -59,6 +59,7 @@ impl World {
             decoder: DecoderKind::Plain,
             uses_model: ModelUse::None,
             outbox: Some(OutboxOrder { kind: Outbox::Handoff, path: "handoff.json".into() }),
+            login: None,
             prompt_sha256: None,
             verdict_schema: None,
             card_sha256: String::new(),

@@ -4,7 +4,7 @@ use super::turn::Turn;
 use super::{Effect, landing, verifying, working};
 use crate::core::exit::Usage;
 use crate::core::ids::{RunId, StageId};
-use crate::core::observation::{Ended, LostRun, Pulse, Sighting, Watched};
+use crate::core::observation::{Ended, LostRun, Pulse, Sighting, Watched, WorkSighting};
 use crate::core::outcome::{Health, Outcome};
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Chore, EndStatus, Flight, Life, Over, Reason, Stage, Stopping};
@@ -97,7 +97,9 @@ pub(super) fn settle_lost(turn: &mut Turn, stage: &mut Stage, flight: &Flight, l
     let elapsed = lost.elapsed.map_or(flight.reserved.seconds, |elapsed| elapsed.min(flight.reserved.seconds));
     turn.weigh(flight, Health::Untold);
     turn.settle(stage, flight, outcome, None, &lost.usage, elapsed);
-    stage.add_chore(Chore::Clear { run: flight.run.clone() });
+    if !matches!(lost.work, Some(WorkSighting::Withheld(_))) {
+        stage.add_chore(Chore::Clear { run: flight.run.clone() });
+    }
 }
 
 /// Ends a stage whose run was stopped on purpose.

@@ -42,6 +42,9 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
                 keep_what_is_there(stage, &working, captured);
                 return end_stopped(turn, stage, why, &flight.run);
             }
+            if let Some(why) = withheld(lost.work.as_ref()) {
+                return end_withheld(turn, stage, &flight, why);
+            }
             again_or_stall(turn, stage, &working, captured, "lost", &lost.detail);
         }
         Look::Ended(ended) => end(turn, stage, &working, &flight, &ended),
@@ -51,7 +54,7 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
 fn captured(work: Option<&WorkSighting>) -> Option<&Captured> {
     match work {
         Some(WorkSighting::Captured(captured)) => Some(captured),
-        Some(WorkSighting::Gone | WorkSighting::Unreadable(_)) | None => None,
+        Some(WorkSighting::Gone | WorkSighting::Unreadable(_) | WorkSighting::Withheld(_)) | None => None,
     }
 }
 
@@ -64,7 +67,7 @@ fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, e
     turn.weigh(flight, outcome::health(record));
     let settle = |turn: &mut Turn, stage: &mut Stage, outcome| {
         turn.settle(stage, flight, outcome, Some(record.ended_by), &record.usage, record.elapsed());
-        if !matches!(work, WorkSighting::Unreadable(_)) {
+        if !matches!(work, WorkSighting::Unreadable(_) | WorkSighting::Withheld(_)) {
             stage.add_chore(Chore::Clear { run: flight.run.clone() });
         }
     };
@@ -72,6 +75,15 @@ fn end(turn: &mut Turn, stage: &mut Stage, working: &Working, flight: &Flight, e
         settle(turn, stage, Outcome::Cancelled.recorded());
         keep_what_is_there(stage, working, captured);
         return end_stopped(turn, stage, why, &flight.run);
+    }
+    if let Some(why) = withheld(Some(work)) {
+        let refusal = record.provider.refusal.as_ref();
+        settle(turn, stage, if refusal.is_some() { RunOutcome::Refused } else { RunOutcome::Failed });
+        if let Some(refusal) = refusal {
+            // What the provider said holds for other stages, whatever becomes of this one.
+            refusal::put_off(turn, stage, flight, refusal, record.provider.resets_at);
+        }
+        return end_withheld(turn, stage, flight, why);
     }
     let outcome = Outcome::of_worker(record, handoff);
     if let (Outcome::Done | Outcome::GaveUp | Outcome::Asked, Returned::Usable(handoff)) = (outcome, handoff) {
@@ -271,6 +283,8 @@ fn handed_in(
                 let detail = format!("its worktree could not be read and is left as it is: {why}");
                 stall(turn, stage, working, flight, None, Reason::new("worktree-unreadable", detail));
             }
+            // It has ended above; here it would be no candidate either.
+            WorkSighting::Withheld(why) => end_withheld(turn, stage, flight, why),
             WorkSighting::Captured(captured) => candidate(turn, stage, working, flight, captured, settle),
         },
     }
@@ -334,6 +348,19 @@ fn halt_for_strays(turn: &mut Turn, stage: &Stage, captured: Option<&Captured>) 
     if let Some(reason) = strays(stage, captured) {
         turn.halt(vec![Halt { reason: HaltReason::BaseWritten, detail: reason.detail }]);
     }
+}
+
+/// Why nothing may be made of a worker's checkout, where nothing may.
+fn withheld(work: Option<&WorkSighting>) -> Option<&str> {
+    match work {
+        Some(WorkSighting::Withheld(why)) => Some(why),
+        Some(WorkSighting::Captured(_) | WorkSighting::Gone | WorkSighting::Unreadable(_)) | None => None,
+    }
+}
+
+/// Ends a stage whose work holds a secret. Nothing goes on from it, and nobody but a person may throw it away.
+fn end_withheld(turn: &mut Turn, stage: &mut Stage, flight: &Flight, why: &str) {
+    turn.end(stage, EndStatus::Failed, Reason::new("secret-in-work", why), None, Some(&flight.run));
 }
 
 /// What is wrong with a candidate before anything runs; true when the worker may be able to mend it.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::family::{AuthMode, Sandbox};
 use crate::core::ids::FamilyName;
+use crate::core::secrecy::names_secret;
 use crate::core::state::{Life, Stage};
 use crate::families::{EnvSource, Families, FamilySpec, LaunchUser};
 use crate::files::store;
@@ -20,7 +21,7 @@ use super::super::site::Site;
 use super::finding::{Area, Finding};
 
 /// How long one question may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(5);
+pub(in crate::tick) const LIMIT: Duration = Duration::from_secs(5);
 
 /// The families that are looked at where nothing says which are needed.
 const USUAL: [&str; 2] = ["claude", "codex"];
@@ -89,7 +90,7 @@ pub enum Fact {
 }
 
 /// What the queues and the manifests of these repositories need; the usual ones where there is no repository.
-pub(super) fn wanted(sites: &[&Site]) -> Vec<Wanted> {
+pub(in crate::tick) fn wanted(sites: &[&Site]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for site in sites {
         let stages = store::peek(&site.layout).map(|loaded| loaded.state.stages).unwrap_or_default();
@@ -133,14 +134,14 @@ fn families(site: &Site, stage: &Stage) -> Vec<FamilyName> {
     people.filter_map(|identity| site.families.of(identity)).map(|spec| spec.name.clone()).collect()
 }
 
-fn of(spec: &FamilySpec, need: Need) -> Wanted {
+pub(in crate::tick) fn of(spec: &FamilySpec, need: Need) -> Wanted {
     let user = if nix::unistd::geteuid().is_root() { LaunchUser::Root } else { LaunchUser::Ordinary };
     let (mut inherits, mut sets) = (Vec::new(), BTreeMap::new());
     for entry in spec.environment(user) {
         match entry.source {
             EnvSource::Parent => inherits.push(entry.name),
             // A literal may be a key that somebody wrote into the manifest; no question needs one.
-            EnvSource::Literal(_) if spec.api_keys.contains(&entry.name) => {}
+            EnvSource::Literal(_) if names_secret(&entry.name) => {}
             EnvSource::Literal(value) => drop(sets.insert(entry.name, value)),
             EnvSource::Secret(_) => {}
         }
@@ -161,7 +162,7 @@ fn of(spec: &FamilySpec, need: Need) -> Wanted {
 }
 
 /// Asks all that is wanted, each family beside the others, in this process's own environment.
-pub(super) fn ask(wanted: &[Wanted]) -> Vec<Found> {
+pub(in crate::tick) fn ask(wanted: &[Wanted]) -> Vec<Found> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = wanted.iter().map(|one| scope.spawn(move || find(one))).collect();
         asked.into_iter().filter_map(|one| one.join().ok()).collect()
@@ -196,7 +197,8 @@ fn find(wanted: &Wanted) -> Found {
     found
 }
 
-fn fact(answer: Answer) -> Fact {
+/// What an answer says.
+pub(in crate::tick) fn fact(answer: Answer) -> Fact {
     match answer {
         Answer::Said { code: Some(0), stdout, .. } => Fact::Yes(stdout.trim().to_owned()),
         Answer::Said { stdout, stderr, .. } => {
@@ -224,7 +226,7 @@ pub(super) fn check(wanted: &[Wanted]) -> Vec<Finding> {
 }
 
 /// A fault where a queued stage needs the family, and a warning where nothing does yet.
-pub(super) fn by_need(area: Area, wanted: &Wanted, says: String) -> Finding {
+pub(in crate::tick) fn by_need(area: Area, wanted: &Wanted, says: String) -> Finding {
     match wanted.need {
         Need::Queued => Finding::fault(area, says),
         Need::Configured | Need::Usual => Finding::warning(area, says),
@@ -297,7 +299,8 @@ fn dotted(number: &[u64]) -> String {
     number.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
 }
 
-fn login(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
+/// What the answer about the login means.
+pub(in crate::tick) fn login(wanted: &Wanted, fact: &Fact) -> Option<Finding> {
     let family = &wanted.family;
     let command = typed(wanted.login.as_ref());
     let way_in = match family.as_str() {

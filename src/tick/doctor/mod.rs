@@ -3,13 +3,13 @@
 //! Checks are data: each subject has a file and gives [`Finding`]s. What a check needs from outside is asked by
 //! `runs::Inquiry`, within seconds and without spending anything. Bringing a damaged state back is `tick::restore`.
 
-mod agents;
+pub(super) mod agents;
 mod clock;
 mod finding;
 mod git;
 mod home;
 mod probe;
-mod routes;
+pub(super) mod routes;
 mod state;
 mod timer;
 mod volumes;
