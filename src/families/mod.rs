@@ -11,6 +11,7 @@ pub mod decode;
 pub mod invocation;
 pub mod refusal;
 mod render;
+pub mod reset;
 pub mod secret;
 mod spec;
 pub mod template;
