@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::exit::{
-    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage,
+    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
 };
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Findings;
@@ -274,7 +274,10 @@ fn record(run: &RunId, now: DateTime<Utc>) -> ExitRecord {
 
 fn worked(run: &RunId, way: Way, work: WorkSighting, now: DateTime<Utc>) -> Sighting {
     let mut record = record(run, now);
-    let refused = |class| ProviderReport { refusal: Some(Refusal { class, line: "no".to_owned() }), resets_at: None };
+    let refused = |class| ProviderReport {
+        refusal: Some(Refusal { class, scope: RefusalScope::Family, line: "no".to_owned() }),
+        resets_at: None,
+    };
     match way {
         Timeout => record.ended_by = EndedBy::Timeout,
         Context => record.provider = refused(RefusalClass::Context),

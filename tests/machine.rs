@@ -9,7 +9,8 @@ use autometta::core::budget::Budget;
 use autometta::core::card::Card;
 use autometta::core::card::LandingMode;
 use autometta::core::exit::{
-    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource,
+    EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
+    UsageSource,
 };
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Findings;
@@ -159,7 +160,10 @@ impl World {
             RefusalClass::Auth,
         ];
         let class = classes[usize::try_from(self.dice.roll(17) / 4).expect("small")];
-        ProviderReport { refusal: Some(Refusal { class, line: "no".to_owned() }), resets_at: None }
+        ProviderReport {
+            refusal: Some(Refusal { class, scope: RefusalScope::Family, line: "no".to_owned() }),
+            resets_at: None,
+        }
     }
 
     /// What has become of one flight.

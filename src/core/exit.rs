@@ -78,12 +78,33 @@ pub enum RefusalClass {
     Configuration,
 }
 
+/// What a refusal binds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalScope {
+    /// Every run of the family.
+    #[default]
+    Family,
+    /// Runs of the family that ask for the same model.
+    Model,
+}
+
+impl RefusalScope {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_family(&self) -> bool {
+        *self == Self::Family
+    }
+}
+
 /// A refusal, with the line that says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
     /// What kind of refusal it is.
     pub class: RefusalClass,
+    /// What it binds: the whole family, or one model of it.
+    #[serde(default, skip_serializing_if = "RefusalScope::is_family")]
+    pub scope: RefusalScope,
     /// The CLI's own words, at most 500 characters.
     pub line: String,
 }
@@ -94,7 +115,7 @@ pub struct Refusal {
 pub struct ProviderReport {
     /// The refusal that ended the run, if one did.
     pub refusal: Option<Refusal>,
-    /// When the limit resets, where the provider said so as a number.
+    /// When the limit resets, where the provider said so, in numbers or in words.
     pub resets_at: Option<DateTime<Utc>>,
 }
 

@@ -114,6 +114,9 @@ pub struct Retry {
     /// After a run that was lost without its own fault. Default 3.
     #[schemars(range(max = 20))]
     pub infrastructure: u32,
+    /// How long an agent may go on retrying by itself while its provider is overloaded or unreachable, before it is
+    /// stopped and put off. Default 3 minutes.
+    pub patience: TimeLimit,
 }
 
 /// What a verifier is asked for besides its verdict.
@@ -205,7 +208,7 @@ impl Default for Manifest {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { work: 1, verifier: 3, infrastructure: 3 }
+        Self { work: 1, verifier: 3, infrastructure: 3, patience: TimeLimit::minutes(3) }
     }
 }
 

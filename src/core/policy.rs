@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::card::LandingMode;
 use super::manifest::RepoPath;
 use super::notice::NoticeKind;
+use super::quantity::Seconds;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,6 +61,8 @@ impl Policy {
         TimeDelta::minutes(1_i64.checked_shl(deferrals).unwrap_or(30).clamp(1, 30))
     }
 
+    /// How long an agent may retry while its provider only refuses, where the manifest does not say.
+    pub const PATIENCE: Seconds = Seconds(180);
     /// How long a limit without a stated reset pauses its family.
     pub const UNSTATED_PAUSE: TimeDelta = TimeDelta::hours(1);
     /// The shortest pause: a reset that has just passed is asked again after this.

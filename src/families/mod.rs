@@ -18,7 +18,7 @@ pub mod template;
 pub mod tier;
 
 pub use catalogue::Families;
-pub use decode::{Decoded, Decoder, OwnCap, SessionFile, Success, Urgency};
+pub use decode::{Decoded, Decoder, OwnCap, Pending, SessionFile, Success, Urgency};
 pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, LaunchUser, SchemaRef};
 pub use secret::{SecretRef, SecretRefError};
 pub use spec::{AgentRole, FamilySpec, IdentityPattern, ModelUse, PromptInput};

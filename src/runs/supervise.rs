@@ -31,7 +31,9 @@ use super::meter::{MeterFor, MeterResult};
 use super::program::{Environment, Start, find};
 use super::watch::{Cut, Watch};
 use super::{clock, gates, outbox, process, registry};
-use crate::core::exit::{EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage};
+use crate::core::exit::{
+    EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
+};
 use crate::core::run::{AgentStarted, ModelUse, Program, RegistryEntry};
 use crate::files::atomic::Durability;
 
@@ -238,7 +240,11 @@ fn prompt(path: Option<&Path>) -> Result<Stdio, String> {
 }
 
 fn configuration(line: &str) -> Refusal {
-    Refusal { class: RefusalClass::Configuration, line: line.chars().take(QUOTE_CHARS).collect() }
+    Refusal {
+        class: RefusalClass::Configuration,
+        scope: RefusalScope::Family,
+        line: line.chars().take(QUOTE_CHARS).collect(),
+    }
 }
 
 /// CPU time of every process that was reaped so far.

@@ -1,9 +1,14 @@
 //! Where a run's output meets the family that understands it.
 
-use crate::core::exit::{ProcessEnd, Refusal, Usage};
+use std::time::Duration;
+
+use chrono::{DateTime, Local, TimeDelta};
+
+use crate::core::exit::{ProcessEnd, Usage};
+use crate::core::quantity::Seconds;
 use crate::core::run::{ModelUse, RunOrder};
 use crate::families::{self, Decoder, Success, Urgency};
-use crate::runs::{MeterResult, StreamMeter, TranscriptPlace};
+use crate::runs::{Hurry, MeterResult, Refused, StreamMeter, TranscriptPlace};
 
 use super::clock;
 
@@ -13,22 +18,32 @@ pub fn meter_for(order: &RunOrder) -> Box<dyn StreamMeter> {
         ModelUse::Model => families::ModelUse::Calls,
         ModelUse::None => families::ModelUse::Never,
     };
-    Box::new(FamilyMeter(Decoder::new(order.decoder, model_use)))
+    Box::new(FamilyMeter { decoder: Decoder::new(order.decoder, model_use), patience: order.patience_seconds })
 }
 
-struct FamilyMeter(Decoder);
+struct FamilyMeter {
+    decoder: Decoder,
+    patience: Seconds,
+}
+
+/// A time so long ago, on the clock of this machine's wall: what a CLI prints is in its zone.
+fn local(ago: Duration) -> DateTime<Local> {
+    let now = clock::now();
+    let then = TimeDelta::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago));
+    then.unwrap_or(now).with_timezone(&Local)
+}
 
 impl StreamMeter for FamilyMeter {
     fn feed_stdout(&mut self, line: &[u8]) {
-        self.0.feed(line);
+        self.decoder.feed(line);
     }
 
     fn feed_stderr(&mut self, line: &[u8]) {
-        self.0.feed_stderr(line);
+        self.decoder.feed_stderr(line);
     }
 
     fn transcript(&self) -> Option<TranscriptPlace> {
-        let session = self.0.session_file()?;
+        let session = self.decoder.session_file()?;
         Some(TranscriptPlace {
             home_variable: session.home_variable,
             default_home: session.default_home,
@@ -38,19 +53,26 @@ impl StreamMeter for FamilyMeter {
     }
 
     fn feed_transcript(&mut self, line: &[u8]) {
-        self.0.feed_session(line);
+        self.decoder.feed_session(line);
     }
 
     fn usage(&self) -> Usage {
-        self.0.usage()
+        self.decoder.usage()
     }
 
-    fn stop_now(&self) -> Option<Refusal> {
-        self.0.refusal(clock::now()).and_then(|(refusal, _, urgency)| (urgency == Urgency::Now).then_some(refusal))
+    fn refused(&self) -> Option<Refused> {
+        let pending = self.decoder.pending(&local(Duration::ZERO), self.patience)?;
+        let hurry = match pending.urgency {
+            Urgency::Now => Hurry::Now,
+            Urgency::Soon => Hurry::Moment,
+            Urgency::IfItPersists => Hurry::Patience,
+        };
+        let (refusals, answers) = (pending.refusals, pending.answers);
+        Some(Refused { refusal: pending.refusal, hurry, refusals, answers })
     }
 
-    fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult {
-        let decoded = self.0.finish(end, clock::now());
+    fn finish(self: Box<Self>, end: ProcessEnd, ago: Duration) -> MeterResult {
+        let decoded = self.decoder.finish(end, &local(ago));
         MeterResult {
             usage: decoded.usage,
             provider: decoded.provider,
