@@ -387,7 +387,9 @@ fn a_limit_of_one_model_of_codex_is_told_from_that_of_all() {
         (vec![&common, &one], RefusalScope::Family, 1_795_223_760),
     ] {
         let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
-        files.iter().for_each(|line| decoder.feed_session(line.as_bytes()));
+        for line in files {
+            decoder.feed_session(line.as_bytes());
+        }
         let provider = decoder.finish(FAILED, &now()).provider;
         assert_eq!(provider.refusal.expect("refusal").scope, scope);
         assert_eq!(provider.resets_at, DateTime::from_timestamp(resets_at, 0));

@@ -210,7 +210,7 @@ fn time_of_day<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(NaiveTime, &'t [Token
         _ => return None,
     };
     let part = |digits: Option<&&str>| digits.map_or(Some(0), |digits| digits.parse::<u32>().ok());
-    let (hour, minute, second) = (hour.parse::<u32>().ok()?, part(minute.map(|m| m))?, part(second.map(|s| s))?);
+    let (hour, minute, second) = (hour.parse::<u32>().ok()?, part(minute)?, part(second)?);
     let half = match rest.first() {
         Some(Token::Word(word)) if is(word, "am") => Some(0),
         Some(Token::Word(word)) if is(word, "pm") => Some(12),
