@@ -140,6 +140,7 @@ fn record(run: &RunId, now: DateTime<Utc>) -> ExitRecord {
         outbox: None,
         outbox_fault: None,
         gates: Vec::new(),
+        secrets_in_work: Vec::new(),
     }
 }
 

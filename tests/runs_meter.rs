@@ -8,13 +8,14 @@ mod runs_support;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use autometta::core::exit::{
     EndedBy, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage, UsageSource,
 };
 use autometta::core::quantity::{MicroUsd, Tokens};
 use autometta::core::run::{ModelUse, OutboxOrder, ProcessStamp, Started, StopReason};
-use autometta::runs::{MeterResult, Sighting, StreamMeter, launch, probe, reap_lost, stop, supervise};
+use autometta::runs::{Hurry, MeterResult, Refused, Sighting, StreamMeter, launch, probe, reap_lost, stop, supervise};
 use runs_support::{World, wait_for};
 
 /// A hundred tokens and ten cents a line; the line `refused` is a refusal, the line `verdict` a returned value.
@@ -45,11 +46,12 @@ impl StreamMeter for LineMeter {
         .totalled()
     }
 
-    fn stop_now(&self) -> Option<Refusal> {
-        self.refused.then(|| Refusal { class: RefusalClass::Auth, scope: RefusalScope::Family, line: "401".to_owned() })
+    fn refused(&self) -> Option<Refused> {
+        let refusal = Refusal { class: RefusalClass::Auth, scope: RefusalScope::Family, line: "401".to_owned() };
+        self.refused.then_some(Refused { refusal, hurry: Hurry::Now, refusals: 1, answers: 0 })
     }
 
-    fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult {
+    fn finish(self: Box<Self>, end: ProcessEnd, _ago: Duration) -> MeterResult {
         MeterResult {
             usage: self.usage(),
             provider: ProviderReport::default(),

@@ -106,14 +106,14 @@ pub enum RefusalClass {
     Configuration,
 }
 
-/// Whom a refusal binds.
+/// What a refusal binds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalScope {
-    /// Everybody of the family.
+    /// Every run of the family.
     #[default]
     Family,
-    /// Only runs of the same model.
+    /// Runs of the family that ask for the same model.
     Model,
 }
 
@@ -130,7 +130,7 @@ impl RefusalScope {
 pub struct Refusal {
     /// What kind of refusal it is.
     pub class: RefusalClass,
-    /// Whom it binds.
+    /// What it binds: the whole family, or one model of it.
     #[serde(default, skip_serializing_if = "RefusalScope::is_family")]
     pub scope: RefusalScope,
     /// The CLI's own words, at most 500 characters.
@@ -143,7 +143,7 @@ pub struct Refusal {
 pub struct ProviderReport {
     /// The refusal that ended the run, if one did.
     pub refusal: Option<Refusal>,
-    /// When the limit resets, where the provider said so as a number.
+    /// When the limit resets, where the provider said so, in numbers or in words.
     pub resets_at: Option<DateTime<Utc>>,
 }
 

@@ -136,6 +136,9 @@ pub struct Retry {
     /// After a run that was lost without its own fault. Default 3.
     #[schemars(range(max = 20))]
     pub infrastructure: u32,
+    /// How long an agent may go on retrying by itself while its provider is overloaded or unreachable, before it is
+    /// stopped and put off. Default 3 minutes.
+    pub patience: TimeLimit,
 }
 
 /// When a family's circuit breaker opens: nobody of the family is dispatched for a while, then one run tries.
@@ -255,7 +258,7 @@ impl Default for Manifest {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { work: 1, verifier: 3, infrastructure: 3 }
+        Self { work: 1, verifier: 3, infrastructure: 3, patience: TimeLimit::minutes(3) }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::card::LandingMode;
 use super::manifest::RepoPath;
 use super::notice::NoticeKind;
-use super::quantity::{MicroUsd, Tokens};
+use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::schedule::LocalRules;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
@@ -83,6 +83,8 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How long an agent may retry while its provider only refuses, where the manifest does not say.
+    pub const PATIENCE: Seconds = Seconds(180);
     /// How long a limit without a stated reset pauses its family.
     pub const UNSTATED_PAUSE: TimeDelta = TimeDelta::hours(1);
     /// The shortest pause: a reset that has just passed is asked again after this.

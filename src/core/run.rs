@@ -13,6 +13,7 @@ use super::exit::EndedBy;
 use super::family::DecoderKind;
 use super::fault::Faults;
 use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
+use super::policy::Policy;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::rates::Rates;
 use super::state::Reservation;
@@ -59,6 +60,9 @@ pub struct RunOrder {
     pub caps: Caps,
     /// How long a process may take to end after TERM, before KILL.
     pub grace_seconds: Seconds,
+    /// How long the agent may go on retrying while nothing but refusals comes back.
+    #[serde(default = "RunOrder::default_patience")]
+    pub patience_seconds: Seconds,
     /// The run is stopped when less than this is free on the disk that holds the state.
     pub disk_floor_bytes: u64,
     /// How its output is read.
@@ -99,6 +103,11 @@ pub struct RunOrder {
 }
 
 impl RunOrder {
+    /// The patience of an order that was written before orders had one.
+    fn default_patience() -> Seconds {
+        Policy::PATIENCE
+    }
+
     /// Everything that makes this order impossible to carry out, whatever the machine looks like.
     pub fn check(&self) -> Faults {
         let mut faults = Faults::default();

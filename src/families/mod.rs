@@ -12,13 +12,14 @@ pub mod invocation;
 mod reach;
 pub mod refusal;
 mod render;
+pub mod reset;
 pub mod secret;
 mod spec;
 pub mod template;
 pub mod tier;
 
 pub use catalogue::Families;
-pub use decode::{Decoded, Decoder, OwnCap, SessionFile, Success, Urgency};
+pub use decode::{Decoded, Decoder, OwnCap, Pending, SessionFile, Success, Urgency};
 pub use invocation::{Ask, EnvEntry, EnvSource, Invocation, InvocationError, LaunchUser, SchemaRef};
 pub use reach::{Reach, Settings};
 pub use secret::{SecretRef, SecretRefError};

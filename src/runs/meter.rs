@@ -1,5 +1,7 @@
 //! What a supervisor asks of whoever understands a program's output. The families implement it elsewhere.
 
+use std::time::Duration;
+
 use crate::core::exit::{ProcessEnd, ProviderReport, Refusal, Usage};
 use crate::core::run::RunOrder;
 
@@ -21,10 +23,35 @@ pub trait StreamMeter {
     fn feed_transcript(&mut self, _line: &[u8]) {}
     /// What has been used so far, as far as the output tells.
     fn usage(&self) -> Usage;
-    /// A refusal that the program would go on retrying for minutes, so that it is better stopped.
-    fn stop_now(&self) -> Option<Refusal>;
+    /// The refusal that no answer has followed yet.
+    fn refused(&self) -> Option<Refused>;
     /// Judges the whole output, now that the program has ended like this ([`ProcessEnd::None`]: nobody knows how).
-    fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult;
+    /// `ago` is how long ago it printed its last line, by the calendar.
+    fn finish(self: Box<Self>, end: ProcessEnd, ago: Duration) -> MeterResult;
+}
+
+/// A refusal that the program may go on retrying.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The last one.
+    pub refusal: Refusal,
+    /// How soon the program is stopped for it.
+    pub hurry: Hurry,
+    /// How many refusals there were so far.
+    pub refusals: u64,
+    /// How many answers there were so far.
+    pub answers: u64,
+}
+
+/// How soon a program is stopped whose provider refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hurry {
+    /// At once.
+    Now,
+    /// After a moment in which it may say its last word: what it used stands there.
+    Moment,
+    /// When the order's patience is over.
+    Patience,
 }
 
 /// What a meter made of a whole run.
@@ -56,11 +83,11 @@ impl StreamMeter for NoMeter {
         Usage::default()
     }
 
-    fn stop_now(&self) -> Option<Refusal> {
+    fn refused(&self) -> Option<Refused> {
         None
     }
 
-    fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult {
+    fn finish(self: Box<Self>, end: ProcessEnd, _ago: Duration) -> MeterResult {
         MeterResult { succeeded: end == ProcessEnd::Code(0), ..MeterResult::default() }
     }
 }

@@ -23,6 +23,7 @@ use super::meter::{MeterFor, MeterResult};
 use super::process;
 use super::tail::Tail;
 use super::transcript::Transcript;
+use super::watch::last_said;
 use crate::core::exit::{ExitRecord, ProcessEnd, ProviderReport, Usage};
 use crate::core::run::{ModelUse, Started};
 use crate::files::lock;
@@ -170,6 +171,7 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
     // Both logs are made before the program is, and `agent.json` after: without them, it never was.
     let logs = [dir.stdout_log(), dir.stderr_log()];
     if dir.agent_file().exists() || logs.iter().all(|log| log.exists()) {
+        let ago = last_said(&logs);
         let mut meter = meter_for(&order);
         let read = Tail::open(&logs[0])
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stdout(line)))
@@ -177,7 +179,7 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
             .and_then(|mut log| log.finish(&mut |line| meter.feed_stderr(line)));
         Transcript::default().finish(&order, meter.as_mut());
         // Logs that cannot be read leave the usage unknown, but must not keep the run from being reaped.
-        let result = if read.is_ok() { meter.finish(UNTOLD_END) } else { MeterResult::default() };
+        let result = if read.is_ok() { meter.finish(UNTOLD_END, ago) } else { MeterResult::default() };
         lost.provider = result.provider;
         if order.uses_model == ModelUse::Model {
             lost.usage = result.usage;

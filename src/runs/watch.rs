@@ -6,7 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -18,7 +18,9 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::claim::{Claim, handled_signals};
+use super::clock;
 use super::meter::{MeterResult, StreamMeter};
+use super::patience::Patience;
 use super::process;
 use super::pumps::Pumps;
 use super::tail::{Tail, shares};
@@ -89,6 +91,7 @@ pub(super) struct Watch<'a> {
     stdout: Tail,
     stderr: Tail,
     transcript: Transcript,
+    patience: Patience,
     begun: Instant,
     last_output: Instant,
     last_size: u64,
@@ -123,6 +126,7 @@ impl<'a> Watch<'a> {
             stdout: Tail::open(&claim.dir.stdout_log())?,
             stderr: Tail::open(&claim.dir.stderr_log())?,
             transcript: Transcript::default(),
+            patience: Patience::new(Duration::from_secs(claim.order.patience_seconds.0)),
             claim,
             events,
             wait_for_children,
@@ -203,13 +207,14 @@ impl<'a> Watch<'a> {
 
     /// Cuts the logs to the cap and judges the whole of them.
     pub(super) fn finish(mut self, end: ProcessEnd) -> io::Result<MeterResult> {
+        let ago = last_said(&[self.claim.dir.stdout_log(), self.claim.dir.stderr_log()]);
         self.over_output |= self.size() > self.claim.order.caps.output_bytes;
         self.cut_logs();
         let meter = &mut self.meter;
         self.stdout.finish(&mut |line| meter.feed_stdout(line))?;
         self.stderr.finish(&mut |line| meter.feed_stderr(line))?;
         self.transcript.finish(&self.claim.order, meter.as_mut());
-        Ok(self.meter.finish(end))
+        Ok(self.meter.finish(end, ago))
     }
 
     /// Meters what was printed since the last look, and says whether that was anything.
@@ -247,8 +252,10 @@ impl<'a> Watch<'a> {
         if self.told_to_end {
             return Some(Cut::Run(EndedBy::Cancelled));
         }
-        if let Some(refusal) = self.meter.stop_now() {
-            return Some(Cut::Refused(refusal));
+        if let Some(refused) = self.meter.refused()
+            && self.patience.is_over(&refused, Instant::now())
+        {
+            return Some(Cut::Refused(refused.refusal));
         }
         if self.last_size > caps.output_bytes || self.disk_is_low() {
             self.over_output = self.last_size > caps.output_bytes;
@@ -313,6 +320,12 @@ impl<'a> Watch<'a> {
         let _ = nix::sys::signal::killpg(leader, Signal::SIGKILL);
         self.signal(&[Signal::SIGKILL]);
     }
+}
+
+/// How long ago the newest of these logs was written to, by the calendar.
+pub(super) fn last_said(logs: &[PathBuf]) -> Duration {
+    let written = |log: &PathBuf| log.metadata().and_then(|meta| meta.modified()).ok();
+    logs.iter().filter_map(written).max().map_or(Duration::ZERO, clock::since)
 }
 
 /// How much an ordinary user may still write on the disk that holds `path`.

@@ -1,10 +1,15 @@
 //! Where a run's output meets the family that understands it.
 
-use crate::core::exit::{ProcessEnd, Refusal, Usage};
+use std::time::Duration;
+
+use chrono::{DateTime, Local, TimeDelta};
+
+use crate::core::exit::{ProcessEnd, Usage};
+use crate::core::quantity::Seconds;
 use crate::core::rates::Rates;
 use crate::core::run::{ModelUse, RunOrder};
 use crate::families::{self, Decoder, Success, Urgency};
-use crate::runs::{MeterResult, StreamMeter, TranscriptPlace};
+use crate::runs::{Hurry, MeterResult, Refused, StreamMeter, TranscriptPlace};
 
 use super::clock;
 
@@ -18,6 +23,7 @@ pub fn meter_for(order: &RunOrder) -> Box<dyn StreamMeter> {
         decoder: Decoder::new(order.decoder, model_use),
         rates: order.rates,
         uses: order.uses_model,
+        patience: order.patience_seconds,
     })
 }
 
@@ -25,6 +31,7 @@ struct FamilyMeter {
     decoder: Decoder,
     rates: Option<Rates>,
     uses: ModelUse,
+    patience: Seconds,
 }
 
 /// A usage with its cost, by the rates of the order where the CLI tells none.
@@ -33,6 +40,13 @@ fn priced(usage: Usage, uses: ModelUse, rates: Option<&Rates>) -> Usage {
         ModelUse::None => usage,
         ModelUse::Model => usage.priced(rates),
     }
+}
+
+/// A time so long ago, on the clock of this machine's wall: what a CLI prints is in its zone.
+fn local(ago: Duration) -> DateTime<Local> {
+    let now = clock::now();
+    let then = TimeDelta::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago));
+    then.unwrap_or(now).with_timezone(&Local)
 }
 
 impl StreamMeter for FamilyMeter {
@@ -62,15 +76,20 @@ impl StreamMeter for FamilyMeter {
         priced(self.decoder.usage(), self.uses, self.rates.as_ref())
     }
 
-    fn stop_now(&self) -> Option<Refusal> {
-        self.decoder
-            .refusal(clock::now())
-            .and_then(|(refusal, _, urgency)| (urgency == Urgency::Now).then_some(refusal))
+    fn refused(&self) -> Option<Refused> {
+        let pending = self.decoder.pending(&local(Duration::ZERO), self.patience)?;
+        let hurry = match pending.urgency {
+            Urgency::Now => Hurry::Now,
+            Urgency::Soon => Hurry::Moment,
+            Urgency::IfItPersists => Hurry::Patience,
+        };
+        let (refusals, answers) = (pending.refusals, pending.answers);
+        Some(Refused { refusal: pending.refusal, hurry, refusals, answers })
     }
 
-    fn finish(self: Box<Self>, end: ProcessEnd) -> MeterResult {
+    fn finish(self: Box<Self>, end: ProcessEnd, ago: Duration) -> MeterResult {
         let (rates, uses) = (self.rates, self.uses);
-        let decoded = self.decoder.finish(end, clock::now());
+        let decoded = self.decoder.finish(end, &local(ago));
         MeterResult {
             usage: priced(decoded.usage, uses, rates.as_ref()),
             provider: decoded.provider,

@@ -118,6 +118,7 @@ fn for_gates(site: &Site, job: &Job<'_>, brief: &Brief, now: DateTime<Utc>) -> R
             silence_seconds: None,
         },
         grace_seconds: GRACE,
+        patience_seconds: site.manifest.retry.patience.seconds(),
         disk_floor_bytes: defaults.disk_floor_mb.saturating_mul(1_000_000),
         decoder: DecoderKind::Plain,
         uses_model: ModelUse::None,

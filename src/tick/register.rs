@@ -124,6 +124,7 @@ pub fn register(site: &Site, by_hand: ByHand, now: DateTime<Utc>) -> Result<RunI
             silence_seconds: None,
         },
         grace_seconds: GRACE,
+        patience_seconds: site.manifest.retry.patience.seconds(),
         disk_floor_bytes: site.manifest.defaults.disk_floor_mb.saturating_mul(1_000_000),
         decoder: reads.map_or(DecoderKind::Plain, |spec| spec.decoder),
         uses_model: if reads.is_some_and(calls) { ModelUse::Model } else { ModelUse::None },

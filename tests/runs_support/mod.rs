@@ -55,6 +55,7 @@ impl World {
                 silence_seconds: None,
             },
             grace_seconds: Seconds(5),
+            patience_seconds: Seconds(180),
             disk_floor_bytes: 0,
             decoder: DecoderKind::Plain,
             uses_model: ModelUse::None,

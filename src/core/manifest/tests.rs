@@ -17,6 +17,7 @@ fn an_empty_manifest_has_the_documented_defaults() {
     assert_eq!(empty.worktrees_for("greeter"), "../greeter.autometta");
     assert_eq!(empty.defaults.worker_wall_clock.seconds(), Seconds(3600));
     assert_eq!((empty.retry.work, empty.retry.verifier, empty.retry.infrastructure), (1, 3, 3));
+    assert_eq!(empty.retry.patience.seconds(), Seconds(180));
     assert_eq!((empty.defaults.worker_tokens, empty.defaults.verifier_tokens), (None, None));
 }
 

@@ -6,13 +6,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use serde_json::Value;
 
 use super::{Closing, OwnCap, Standing, count, text};
-use crate::core::exit::{RefusalClass, Usage, UsageSource};
+use crate::core::exit::{RefusalClass, RefusalScope, Usage, UsageSource};
 use crate::core::quantity::{MicroUsd, Tokens};
-use crate::families::refusal::{Resets, class_of_record, class_of_status};
+use crate::families::refusal::{Whose, bare, class_of_status, of_record};
+use crate::families::reset::Resets;
 
 /// How many message ids are remembered. Repeats follow each other closely, even with several subagents; an id that
 /// came back later would be counted twice, which errs on the safe side.
 const REMEMBERED_MESSAGES: usize = 128;
+/// From this delay on, in milliseconds, a retry waits for what the provider asked for, and not by the CLI's own backoff.
+const ASKED_FOR: u64 = 60_000;
+/// The names of limits that bind one model only.
+const MODEL_LIMITS: [&str; 3] = ["seven_day_opus", "seven_day_sonnet", "seven_day_overage_included"];
 
 /// How many parts of a message are told apart; more of them would be counted even where they repeat.
 const REMEMBERED_PARTS: usize = 256;
@@ -30,9 +35,11 @@ pub(super) struct Stream {
     /// Each recent message.
     recent: VecDeque<Message>,
     standing: Option<Standing>,
-    limit_resets: Option<Resets>,
+    /// What the last limit event said, until an answer came.
+    limit: Option<(RefusalScope, Option<Resets>)>,
+    refusals: u64,
+    answers: u64,
     outcome: Option<Outcome>,
-    answered: bool,
 }
 
 /// A message as far as it was streamed: a record for each of its parts, all with one id.
@@ -102,15 +109,16 @@ impl Stream {
         let error = text(record, "/error");
         if error.is_some() || text(record, "/message/model") == Some("<synthetic>") {
             let said = text(record, "/message/content/0/text").unwrap_or_default();
-            let class = class_of_record(said).or_else(|| error.and_then(class_of_error));
-            if let Some(class) = class {
-                self.stand(Standing::new(class, said));
+            let meaning = of_record(Whose::Claude, said).or_else(|| error.and_then(class_of_error).map(bare));
+            if let Some(meaning) = meaning {
+                self.stand(Standing::new(meaning, said));
             }
             return;
         }
         // An answer proves that whatever was refused before has been overcome.
         self.standing = None;
-        self.answered = true;
+        self.limit = None;
+        self.answers += 1;
         let Some(usage) = record.pointer("/message/usage") else { return };
         let usage = message_usage(usage);
         let id = text(record, "/message/id").unwrap_or_default();
@@ -139,17 +147,24 @@ impl Stream {
         if let Some(class) = class {
             let status = status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
             let (attempt, most) = (count(record, "/attempt"), count(record, "/max_retries"));
-            self.stand(Standing::new(class, &format!("api_retry {attempt} of {most}: {status}, {error}")));
+            let mut standing = Standing::new(bare(class), &format!("api_retry {attempt} of {most}: {status}, {error}"));
+            let delay = count(record, "/retry_delay_ms");
+            let seconds = u32::try_from(delay.div_ceil(1000)).ok().filter(|_| delay >= ASKED_FOR);
+            standing.resets = seconds.map(Resets::After);
+            self.stand(standing);
         }
     }
 
     fn rate_limit(&mut self, record: &Value) {
         let overage = record.pointer("/rate_limit_info/isUsingOverage") == Some(&Value::Bool(true));
         if text(record, "/rate_limit_info/status") == Some("rejected") && !overage {
-            self.limit_resets =
+            let resets =
                 record.pointer("/rate_limit_info/resetsAt").and_then(Value::as_i64).and_then(Resets::from_epoch);
             let kind = text(record, "/rate_limit_info/rateLimitType").unwrap_or("unnamed");
-            self.stand(Standing::new(RefusalClass::Limit, &format!("rate_limit_event: the {kind} limit is reached")));
+            let scope = if MODEL_LIMITS.contains(&kind) { RefusalScope::Model } else { RefusalScope::Family };
+            self.limit = Some((scope, resets));
+            let line = format!("rate_limit_event: the {kind} limit is reached");
+            self.stand(Standing::new((RefusalClass::Limit, scope), &line));
         }
     }
 
@@ -171,8 +186,9 @@ impl Stream {
         };
         if success.is_err() && is_error {
             let status = record.pointer("/api_error_status").and_then(Value::as_u64);
-            if let Some(class) = class_of_record(said).or_else(|| status.and_then(class_of_status)) {
-                self.stand(Standing::new(class, said));
+            let by_status = || status.and_then(class_of_status).map(bare);
+            if let Some(meaning) = of_record(Whose::Claude, said).or_else(by_status) {
+                self.stand(Standing::new(meaning, said));
             }
         }
         self.outcome = Some(Outcome {
@@ -183,12 +199,22 @@ impl Stream {
         });
     }
 
-    /// Notes a refusal; a limit keeps the reset time that an earlier record gave as a number.
+    /// Notes a refusal; a limit keeps the reset time and the scope that an earlier record gave in its fields.
     fn stand(&mut self, mut standing: Standing) {
-        if standing.refusal.class == RefusalClass::Limit {
-            standing.resets = self.limit_resets.or(standing.resets);
+        if let (RefusalClass::Limit, Some((scope, resets))) = (standing.refusal.class, self.limit) {
+            standing.resets = resets.or(standing.resets);
+            standing.refusal.scope = standing.refusal.scope.max(scope);
         }
+        self.refusals += 1;
         self.standing = Some(standing);
+    }
+
+    pub(super) fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    pub(super) fn answers(&self) -> u64 {
+        self.answers
     }
 
     pub(super) fn standing(&self) -> Option<Standing> {
@@ -203,7 +229,7 @@ impl Stream {
             // Held against what the records say: an estimate does not overrule the final record.
             Some(outcome) if outcome.usage.total_tokens >= streamed.total_tokens => outcome.usage,
             _ => {
-                let source = if self.answered { UsageSource::Stream } else { UsageSource::Unknown };
+                let source = if self.answers > 0 { UsageSource::Stream } else { UsageSource::Unknown };
                 let output_tokens = self.settled_output + self.recent.iter().map(Message::output).sum::<Tokens>();
                 Usage { output_tokens, source, ..streamed }.totalled()
             }
@@ -221,7 +247,7 @@ impl Stream {
             structured,
             session: self.session,
             own_cap,
-            answered: self.answered,
+            answered: self.answers > 0,
         }
     }
 }

@@ -1,11 +1,16 @@
 //! Codex's `exec --json`, and the session file that it keeps beside it.
 
+use chrono::DateTime;
 use serde_json::Value;
 
 use super::{Closing, SessionFile, Standing, count, text};
-use crate::core::exit::{RefusalClass, Usage, UsageSource};
+use crate::core::exit::{RefusalClass, RefusalScope, Usage, UsageSource};
 use crate::core::quantity::Tokens;
-use crate::families::refusal::Resets;
+use crate::families::refusal::Whose;
+use crate::families::reset::Resets;
+
+/// The name of the limit that binds every model.
+const COMMON_LIMIT: &str = "codex";
 
 /// What has been read so far.
 #[derive(Debug, Default)]
@@ -16,8 +21,11 @@ pub(super) struct Stream {
     reported: Usage,
     transcript: Usage,
     standing: Option<Standing>,
-    limit_resets: Option<Resets>,
-    answered: bool,
+    /// When the limit of every model opens again, and when that of one model does; epochs.
+    common_limit: Option<i64>,
+    model_limit: Option<i64>,
+    refusals: u64,
+    answers: u64,
 }
 
 /// How the last turn stands.
@@ -62,12 +70,13 @@ impl Stream {
             Some(_) => {}
         }
         // An answer proves that whatever was refused before has been overcome.
-        self.answered = true;
+        self.answers += 1;
         self.standing = None;
     }
 
     fn refused(&mut self, said: &str) {
-        if let Some(standing) = Standing::from_text(said) {
+        if let Some(standing) = Standing::from_text(Whose::Codex, said) {
+            self.refusals += 1;
             self.standing = Some(standing);
         }
     }
@@ -90,17 +99,38 @@ impl Stream {
             self.transcript = larger(self.transcript, thread_usage(total, UsageSource::Transcript));
         }
         if let Some(limits) = record.pointer("/payload/rate_limits").filter(|limits| limits.is_object()) {
-            self.limit_resets =
-                ["primary", "secondary"].iter().filter_map(|window| exhausted(limits.get(window)?)).max();
+            let said_at = text(record, "/timestamp").and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+            let said_at = said_at.map(|time| time.timestamp());
+            let resets =
+                ["primary", "secondary"].iter().filter_map(|window| exhausted(limits.get(window)?, said_at)).max();
+            match text(limits, "/limit_id") {
+                None | Some(COMMON_LIMIT) => self.common_limit = resets,
+                Some(_) => self.model_limit = resets,
+            }
         }
     }
 
     pub(super) fn standing(&self) -> Option<Standing> {
         let mut standing = self.standing.clone()?;
         if standing.refusal.class == RefusalClass::Limit {
-            standing.resets = self.limit_resets.or(standing.resets);
+            if self.common_limit.is_none() && self.model_limit.is_some() {
+                standing.refusal.scope = RefusalScope::Model;
+            }
+            let stated = match standing.refusal.scope {
+                RefusalScope::Family => self.common_limit,
+                RefusalScope::Model => self.model_limit,
+            };
+            standing.resets = stated.and_then(Resets::from_epoch).or(standing.resets);
         }
         Some(standing)
+    }
+
+    pub(super) fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    pub(super) fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// Both sources count up over the whole thread, so the larger is the later one.
@@ -123,7 +153,7 @@ impl Stream {
             structured: answer.filter(|answer| answer.is_object() || answer.is_array()),
             session: self.session,
             own_cap: None,
-            answered: self.answered,
+            answered: self.answers > 0,
         }
     }
 }
@@ -154,11 +184,12 @@ fn larger(one: Usage, other: Usage) -> Usage {
     }
 }
 
-/// When a window that is used up opens again.
-fn exhausted(window: &Value) -> Option<Resets> {
+/// When a window that is used up opens again, as an epoch. Codex before 0.50 counts the seconds until then.
+fn exhausted(window: &Value, said_at: Option<i64>) -> Option<i64> {
     let used = window.get("used_percent").and_then(Value::as_f64)?;
     if used < 100.0 {
         return None;
     }
-    window.get("resets_at").and_then(Value::as_i64).and_then(Resets::from_epoch)
+    let number = |name| window.get(name).and_then(Value::as_i64);
+    number("resets_at").or_else(|| said_at?.checked_add(number("resets_in_seconds")?))
 }

@@ -7,14 +7,16 @@
 mod claude;
 mod codex;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use serde_json::Value;
 
-use super::refusal::{Resets, class_of_record, class_of_start, refusal};
+use super::refusal::{Whose, bare, class_of_start, of_record, refusal};
 use super::render;
+use super::reset::Resets;
 use super::spec::ModelUse;
-use crate::core::exit::{ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage, UsageSource};
+use crate::core::exit::{ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage, UsageSource};
 use crate::core::family::DecoderKind;
+use crate::core::quantity::Seconds;
 
 /// Longer lines are skipped unread; no record that matters comes near it.
 const LONGEST_LINE: usize = 16 * 1024 * 1024;
@@ -24,6 +26,8 @@ const LONGEST_LINE: usize = 16 * 1024 * 1024;
 pub enum Urgency {
     /// At once: no retry can succeed until a person acts.
     Now,
+    /// As soon as it had a moment to say its last word: no retry can succeed within the policy's patience.
+    Soon,
     /// Once it has lasted longer than the policy's patience: the next retry may succeed.
     IfItPersists,
 }
@@ -63,6 +67,21 @@ pub struct Decoded {
     pub own_cap: Option<OwnCap>,
 }
 
+/// A refusal that no answer has followed yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// The last refusal.
+    pub refusal: Refusal,
+    /// When it ends, where the provider said so.
+    pub resets_at: Option<DateTime<Utc>>,
+    /// How soon to stop the CLI for it.
+    pub urgency: Urgency,
+    /// How many refusals were read so far.
+    pub refusals: u64,
+    /// How many answers were read so far: while this stands still, nothing but refusals came.
+    pub answers: u64,
+}
+
 /// Reads the output of one run.
 #[derive(Debug)]
 pub struct Decoder {
@@ -99,14 +118,14 @@ struct Standing {
 }
 
 impl Standing {
-    /// From the text of an error record, with a class that its structured fields give.
-    fn new(class: RefusalClass, text: &str) -> Self {
-        Self { refusal: refusal(class, text), resets: Resets::from_text(text) }
+    /// From the text of an error record, with a meaning that its structured fields give.
+    fn new(meaning: (RefusalClass, RefusalScope), text: &str) -> Self {
+        Self { refusal: refusal(meaning, text), resets: Resets::from_text(text) }
     }
 
     /// From the text alone, where it has a known wording.
-    fn from_text(text: &str) -> Option<Self> {
-        class_of_record(text).map(|class| Self::new(class, text))
+    fn from_text(whose: Whose, text: &str) -> Option<Self> {
+        of_record(whose, text).map(|meaning| Self::new(meaning, text))
     }
 }
 
@@ -164,7 +183,7 @@ impl Decoder {
     pub fn feed_stderr(&mut self, line: &[u8]) {
         if self.start_failure.is_none() && line.len() <= LONGEST_LINE {
             let line = String::from_utf8_lossy(line);
-            self.start_failure = class_of_start(&line).map(|class| refusal(class, &line));
+            self.start_failure = class_of_start(&line).map(|class| refusal(bare(class), &line));
         }
     }
 
@@ -178,23 +197,27 @@ impl Decoder {
         }
     }
 
-    /// The refusal that stands at the moment, with its reset time and whether to stop the CLI for it. `now` is when
-    /// the last line was read.
-    pub fn refusal(&self, now: DateTime<Utc>) -> Option<(Refusal, Option<DateTime<Utc>>, Urgency)> {
-        let standing = match &self.stream {
-            Stream::Claude(stream) => stream.standing(),
-            Stream::Codex(stream) => stream.standing(),
-            Stream::Plain => None,
-        }?;
+    /// The refusal that stands at the moment. `now` is when the last line was read, in the zone of the machine;
+    /// `patience` is how long the CLI may go on retrying.
+    pub fn pending<Z: TimeZone>(&self, now: &DateTime<Z>, patience: Seconds) -> Option<Pending> {
+        let (standing, refusals, answers) = match &self.stream {
+            Stream::Claude(stream) => (stream.standing()?, stream.refusals(), stream.answers()),
+            Stream::Codex(stream) => (stream.standing()?, stream.refusals(), stream.answers()),
+            Stream::Plain => return None,
+        };
+        let resets_at = standing.resets.and_then(|resets| resets.at(now));
+        let patience = i64::try_from(patience.0).ok().and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX);
+        let beyond = resets_at.is_some_and(|at| at - now.to_utc() > patience);
         let urgency = match standing.refusal.class {
             RefusalClass::Auth | RefusalClass::Billing | RefusalClass::Model | RefusalClass::Configuration => {
                 Urgency::Now
             }
+            _ if beyond => Urgency::Soon,
             RefusalClass::Limit | RefusalClass::Overloaded | RefusalClass::Network | RefusalClass::Context => {
                 Urgency::IfItPersists
             }
         };
-        Some((standing.refusal, standing.resets.and_then(|resets| resets.at(now)), urgency))
+        Some(Pending { refusal: standing.refusal, resets_at, urgency, refusals, answers })
     }
 
     /// The line as people want to read it while the run goes on; none for records that tell them nothing.
@@ -206,10 +229,11 @@ impl Decoder {
         }
     }
 
-    /// Closes the books, once the process has ended in this way. `now` is when the last line was read.
+    /// Closes the books, once the process has ended in this way. `said_at` is when it printed its last line, in the zone
+    /// of the machine on which it ran.
     ///
     /// [`ProcessEnd::None`] is a process that nobody saw end. What it used beyond its output is unknown, not nothing.
-    pub fn finish(self, end: ProcessEnd, now: DateTime<Utc>) -> Decoded {
+    pub fn finish<Z: TimeZone>(self, end: ProcessEnd, said_at: &DateTime<Z>) -> Decoded {
         let usage = self.usage();
         let closing = match self.stream {
             Stream::Claude(stream) => stream.close(),
@@ -233,7 +257,7 @@ impl Decoder {
         let exited_badly = matches!(end, ProcessEnd::Code(code) if code != 0);
         let standing = closing.standing.filter(|_| failed && closing.own_cap.is_none());
         let started_badly = self.start_failure.filter(|_| exited_badly && !closing.answered && standing.is_none());
-        let resets_at = standing.as_ref().and_then(|standing| standing.resets).and_then(|resets| resets.at(now));
+        let resets_at = standing.as_ref().and_then(|standing| standing.resets).and_then(|resets| resets.at(said_at));
         let refusal = standing.map(|standing| standing.refusal).or(started_badly);
         let refused_unheard = !closing.answered && refusal.as_ref().is_some_and(|refusal| rejects(refusal.class));
         let usage = match usage.source {

@@ -20,11 +20,11 @@ fn fed(kind: DecoderKind, lines: &str) -> Decoder {
 }
 
 fn claude(lines: &str, end: ProcessEnd) -> Decoded {
-    fed(DecoderKind::Claude, lines).finish(end, now())
+    fed(DecoderKind::Claude, lines).finish(end, &now())
 }
 
 fn codex(lines: &str, end: ProcessEnd) -> Decoded {
-    fed(DecoderKind::Codex, lines).finish(end, now())
+    fed(DecoderKind::Codex, lines).finish(end, &now())
 }
 
 fn usage(parts: [u64; 4], cost: Option<u64>, source: UsageSource) -> Usage {
@@ -44,6 +44,7 @@ fn class(report: &Decoded) -> Option<RefusalClass> {
     report.provider.refusal.as_ref().map(|refusal| refusal.class)
 }
 
+const PATIENCE: Seconds = Seconds(180);
 const OK: ProcessEnd = ProcessEnd::Code(0);
 const FAILED: ProcessEnd = ProcessEnd::Code(1);
 const TERMINATED: ProcessEnd = ProcessEnd::Code(143);
@@ -171,10 +172,10 @@ fn a_refused_login_stops_the_run_at_once_and_an_overload_does_not() {
         let mut decoder = Decoder::new(DecoderKind::Claude, ModelUse::Calls);
         let mut lines = lines.lines();
         decoder.feed(lines.next().expect("init").as_bytes());
-        assert_eq!(decoder.refusal(now()), None);
+        assert_eq!(decoder.pending(&now(), PATIENCE), None);
         decoder.feed(lines.next().expect("retry").as_bytes());
-        let (refusal, _, urgency) = decoder.refusal(now()).expect("refusal");
-        assert_eq!((refusal.class, urgency), expected);
+        let pending = decoder.pending(&now(), PATIENCE).expect("refusal");
+        assert_eq!((pending.refusal.class, pending.urgency), expected);
     }
 }
 
@@ -190,7 +191,7 @@ fn a_limit_with_a_structured_reset_keeps_it_through_the_prose() {
     let allowed = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"allowed","isUsingOverage":false}}"#;
     let overage = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","isUsingOverage":true}}"#;
     for line in [allowed, overage] {
-        assert_eq!(fed(DecoderKind::Claude, line).refusal(now()), None, "{line}");
+        assert_eq!(fed(DecoderKind::Claude, line).pending(&now(), PATIENCE), None, "{line}");
     }
 }
 
@@ -210,9 +211,9 @@ fn a_limit_of_codex_takes_its_reset_from_the_session_file() {
         )
     };
     decoder.feed_session(window(99.0).as_bytes());
-    assert_eq!(decoder.refusal(now()).expect("refusal").1, None);
+    assert_eq!(decoder.pending(&now(), PATIENCE).expect("refusal").resets_at, None);
     decoder.feed_session(window(100.0).as_bytes());
-    assert_eq!(decoder.finish(FAILED, now()).provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0));
+    assert_eq!(decoder.finish(FAILED, &now()).provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0));
 }
 
 #[test]
@@ -235,11 +236,11 @@ fn what_an_agent_says_or_quotes_is_never_a_refusal() {
 fn an_answer_takes_an_earlier_refusal_back() {
     let mut decoder = fed(DecoderKind::Claude, captured!("claude-529-retrying-killed"));
     decoder.feed(br#"{"type":"assistant","message":{"id":"m","model":"claude-x","usage":{"input_tokens":5}}}"#);
-    assert_eq!(decoder.refusal(now()), None);
+    assert_eq!(decoder.pending(&now(), PATIENCE), None);
     let mut decoder = fed(DecoderKind::Codex, captured!("codex-529").lines().nth(3).expect("error"));
-    assert!(decoder.refusal(now()).is_some());
+    assert!(decoder.pending(&now(), PATIENCE).is_some());
     decoder.feed(br#"{"type":"item.completed","item":{"type":"reasoning","text":"hm"}}"#);
-    assert_eq!(decoder.refusal(now()), None);
+    assert_eq!(decoder.pending(&now(), PATIENCE), None);
 }
 
 #[test]
@@ -250,7 +251,7 @@ fn the_session_file_of_codex_meters_a_run_that_is_killed() {
     session.lines().take(3).for_each(|line| decoder.feed_session(line.as_bytes()));
     assert_eq!(decoder.usage(), usage([1500, 500, 0, 60], None, UsageSource::Transcript));
     session.lines().for_each(|line| decoder.feed_session(line.as_bytes()));
-    let report = decoder.finish(ProcessEnd::Signal(9), now());
+    let report = decoder.finish(ProcessEnd::Signal(9), &now());
     assert_eq!(report.usage, usage([3200, 1400, 0, 100], None, UsageSource::Transcript));
     assert_eq!(report.success, Success::No("signal 9 ended it: its output ends within a turn".into()));
 }
@@ -303,18 +304,18 @@ fn standard_error_explains_only_a_start_that_failed() {
         let mut decoder = Decoder::new(DecoderKind::Claude, ModelUse::Calls);
         decoder.feed_stderr(b"Reading additional input from stdin...");
         decoder.feed_stderr(line);
-        let report = decoder.finish(FAILED, now());
+        let report = decoder.finish(FAILED, &now());
         assert_eq!((class(&report), report.usage), (Some(*expected), Usage::none()));
     }
     for (lines, end) in [("", TERMINATED), (captured!("claude-success"), FAILED), (captured!("claude-success"), OK)] {
         let mut decoder = fed(DecoderKind::Claude, lines);
         decoder.feed_stderr(b"error: unknown option '--bogus'");
-        let report = decoder.finish(end, now());
+        let report = decoder.finish(end, &now());
         assert_eq!(class(&report).is_some(), lines.is_empty(), "{end:?}");
     }
     let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
     decoder.feed_stderr(b"error: unknown option '--bogus'");
-    assert_eq!(class(&decoder.finish(FAILED, now())), Some(RefusalClass::Limit));
+    assert_eq!(class(&decoder.finish(FAILED, &now())), Some(RefusalClass::Limit));
 }
 
 #[test]
@@ -323,18 +324,18 @@ fn plain_output_means_its_exit_code_and_nothing_else() {
     for (model_use, expected) in [(ModelUse::Never, Usage::none()), (ModelUse::Calls, Usage::default())] {
         let mut decoder = Decoder::new(DecoderKind::Plain, model_use);
         decoder.feed(line);
-        assert_eq!(decoder.refusal(now()), None);
-        let report = decoder.finish(OK, now());
+        assert_eq!(decoder.pending(&now(), PATIENCE), None);
+        let report = decoder.finish(OK, &now());
         assert_eq!((report.success, report.usage), (Success::Yes, expected));
     }
-    let failed = Decoder::new(DecoderKind::Plain, ModelUse::Never).finish(ProcessEnd::Code(3), now());
+    let failed = Decoder::new(DecoderKind::Plain, ModelUse::Never).finish(ProcessEnd::Code(3), &now());
     assert_eq!(failed.success, Success::No("it exited with code 3".into()));
 }
 
 #[test]
 fn a_run_that_says_nothing_of_its_usage_used_an_unknown_amount() {
     for kind in [DecoderKind::Claude, DecoderKind::Codex, DecoderKind::Plain] {
-        let report = Decoder::new(kind, ModelUse::Calls).finish(ProcessEnd::None, now());
+        let report = Decoder::new(kind, ModelUse::Calls).finish(ProcessEnd::None, &now());
         assert_eq!((report.usage, class(&report)), (Usage::default(), None), "nobody saw it end");
     }
     let unknown = claude("", TERMINATED);
@@ -368,7 +369,105 @@ fn hostile_lines_are_skipped() {
             decoder.feed_session(line);
             decoder.feed_stderr(line);
         }
-        let report = decoder.finish(FAILED, now());
+        let report = decoder.finish(FAILED, &now());
         assert!(matches!(report.success, Success::No(_)));
     }
+}
+
+fn limit(kind: &str, resets_at: i64) -> String {
+    format!(
+        r#"{{"type":"rate_limit_event","rate_limit_info":{{"status":"rejected","resetsAt":{resets_at},"rateLimitType":"{kind}"}}}}"#
+    )
+}
+
+#[test]
+fn a_limit_of_one_model_says_so_through_the_prose() {
+    let prose = r#"{"type":"result","subtype":"success","is_error":true,"api_error_status":429,"result":"You've hit your limit · resets 1:16am (UTC)"}"#;
+    for (kind, expected) in [
+        ("seven_day_opus", RefusalScope::Model),
+        ("seven_day_sonnet", RefusalScope::Model),
+        ("five_hour", RefusalScope::Family),
+        ("seven_day", RefusalScope::Family),
+    ] {
+        let report = claude(&format!("{}\n{prose}", limit(kind, 1_795_223_760)), FAILED);
+        assert_eq!(report.provider.refusal.expect("refusal").scope, expected, "{kind}");
+    }
+    let worded = r#"{"type":"result","subtype":"success","is_error":true,"result":"You've hit your Opus limit · resets 1:16am (UTC)"}"#;
+    let report = claude(worded, FAILED);
+    assert_eq!(report.provider.refusal.expect("refusal").scope, RefusalScope::Model);
+    assert_eq!(report.provider.resets_at, DateTime::from_timestamp(1_795_223_760, 0), "and its clock is read");
+}
+
+#[test]
+fn a_limit_of_one_model_of_codex_is_told_from_that_of_all() {
+    let window = |id: &str, resets_at: i64| {
+        format!(
+            r#"{{"type":"event_msg","payload":{{"type":"token_count","rate_limits":{{"limit_id":"{id}","primary":{{"used_percent":100.0,"resets_at":{resets_at}}}}}}}}}"#
+        )
+    };
+    let (common, one) = (window("codex", 1_795_223_760), window("codex_spark", 1_795_230_000));
+    for (files, scope, resets_at) in [
+        (vec![&one], RefusalScope::Model, 1_795_230_000),
+        (vec![&common], RefusalScope::Family, 1_795_223_760),
+        (vec![&common, &one], RefusalScope::Family, 1_795_223_760),
+    ] {
+        let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
+        for line in files {
+            decoder.feed_session(line.as_bytes());
+        }
+        let provider = decoder.finish(FAILED, &now()).provider;
+        assert_eq!(provider.refusal.expect("refusal").scope, scope);
+        assert_eq!(provider.resets_at, DateTime::from_timestamp(resets_at, 0));
+    }
+}
+
+#[test]
+fn older_codex_counts_the_seconds_to_its_reset_from_when_it_wrote_them() {
+    let mut decoder = fed(DecoderKind::Codex, captured!("codex-429"));
+    decoder.feed_session(br#"{"timestamp":"2026-11-20T23:40:00.000Z","type":"event_msg","payload":{"type":"token_count","rate_limits":{"primary":{"used_percent":100.0,"resets_in_seconds":600}}}}"#);
+    let expected = DateTime::parse_from_rfc3339("2026-11-20T23:50:00Z").expect("time").to_utc();
+    assert_eq!(decoder.finish(FAILED, &now()).provider.resets_at, Some(expected));
+}
+
+#[test]
+fn a_clock_without_a_zone_is_that_of_the_machine_and_of_when_it_was_said() {
+    let lines = r#"{"type":"turn.failed","error":{"message":"You’ve hit your usage limit. Upgrade or try again at Nov 21st, 2026 1:16 AM."}}"#;
+    let said = now().with_timezone(&chrono_tz::Europe::Berlin);
+    let report = fed(DecoderKind::Codex, lines).finish(FAILED, &said);
+    assert_eq!(report.provider.resets_at, DateTime::from_timestamp(1_795_223_760 - 3600, 0));
+}
+
+#[test]
+fn a_retry_is_not_waited_for_where_the_provider_asked_for_longer_than_the_patience() {
+    let retry = |status: u64, delay: u64| {
+        format!(
+            r#"{{"type":"system","subtype":"api_retry","attempt":1,"max_retries":10,"retry_delay_ms":{delay},"error_status":{status},"error":"x"}}"#
+        )
+    };
+    for (line, urgency, resets_in) in [
+        (retry(529, 40_000), Urgency::IfItPersists, None),
+        (retry(429, 3_600_000), Urgency::Soon, Some(3600)),
+        (retry(429, 90_000), Urgency::IfItPersists, Some(90)),
+        (limit("five_hour", 1_795_223_760), Urgency::Soon, Some(5760)),
+        (limit("five_hour", 1_795_218_060), Urgency::IfItPersists, Some(60)),
+        (retry(403, 500), Urgency::Now, None),
+    ] {
+        let pending = fed(DecoderKind::Claude, &line).pending(&now(), PATIENCE).expect("pending");
+        let resets_at = resets_in.map(|seconds| now() + chrono::TimeDelta::seconds(seconds));
+        assert_eq!((pending.urgency, pending.resets_at), (urgency, resets_at), "{line}");
+    }
+}
+
+#[test]
+fn refusals_are_counted_and_so_are_answers() {
+    let counts = |kind, lines: &str| {
+        let pending = fed(kind, lines).pending(&now(), PATIENCE).expect("pending");
+        (pending.refusals, pending.answers)
+    };
+    let retry = r#"{"type":"system","subtype":"api_retry","error_status":529,"error":"overloaded"}"#;
+    let answer = r#"{"type":"assistant","message":{"id":"m","model":"claude-x","content":[]}}"#;
+    assert_eq!(counts(DecoderKind::Claude, &[retry, retry, answer, retry].join("\n")), (3, 1));
+    let error = r#"{"type":"error","message":"Reconnecting... waiting for network (Connection failed)"}"#;
+    let item = r#"{"type":"item.completed","item":{"type":"agent_message","text":"hello"}}"#;
+    assert_eq!(counts(DecoderKind::Codex, &[error, item, error, error].join("\n")), (3, 1));
 }
