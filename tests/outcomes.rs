@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use autometta::core::budget::Budget;
+use autometta::core::budget::{Budget, Pause};
 use autometta::core::card::Card;
 use autometta::core::exit::{
     EndedBy, ExitRecord, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage, UsageSource,
@@ -23,6 +23,9 @@ use autometta::core::step::{Note, step};
 use chrono::{DateTime, TimeDelta, Utc};
 
 const VERIFIER: &str = "V <v@local>";
+
+/// How a record differs from that of a run that went well.
+type Change = fn(&mut ExitRecord);
 
 /// A queue whose stages have these workers; their families are the first letters of their names, their models the handles.
 struct World {
@@ -91,7 +94,7 @@ impl World {
     }
 
     /// One step in which these runs are seen to have ended so.
-    fn step(&mut self, ended: &[(&str, fn(&mut ExitRecord))]) -> Vec<Note> {
+    fn step(&mut self, ended: &[(&str, Change)]) -> Vec<Note> {
         let mut seen = Observation {
             tips: BTreeMap::from([("main".to_owned(), Some(id(1)))]),
             briefs: self.cards.iter().map(|card| (card.stage.clone(), Ok(Box::new(self.brief(card))))).collect(),
@@ -165,7 +168,7 @@ fn a_limit_of_one_model_binds_only_that_model() {
         };
         world.step(&[("01-a.1.worker", end)]);
         assert_eq!(world.flying(), flies, "{scope:?}");
-        assert_eq!(world.budget.pauses.iter().map(|pause| pause.who()).collect::<Vec<_>>(), [who]);
+        assert_eq!(world.budget.pauses.iter().map(Pause::who).collect::<Vec<_>>(), [who]);
         let first = &world.state.stages[0];
         assert!(matches!(&first.life, Life::Pending(Pending { not_before: None, .. })) && first.failures == 0);
         world.now += TimeDelta::hours(1);
