@@ -269,12 +269,12 @@ pub fn tear(path: &Path) -> Result<Option<Tear>, LedgerError> {
 fn read(path: &Path) -> Result<Vec<u8>, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
     let Some(file) = open(path)? else { return Ok(Vec::new()) };
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > MAX_BYTES {
+    if file.metadata().map_err(io)?.len() > MAX_BYTES {
         let why = format!("it is larger than {MAX_BYTES} bytes; move it away");
         return Err(io(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
     }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
