@@ -21,8 +21,10 @@ use autometta::core::observation::{
     Returned, Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, Rejected, operate, queued};
+use autometta::core::pace::{Limits, Pricing};
 use autometta::core::policy::{BreakerPolicy, Policy};
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
+use autometta::core::rates::Rates;
 use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
@@ -86,11 +88,19 @@ fn brief(card: &Card) -> Brief {
                 model_use: ModelUse::Model,
                 worker_caps: caps,
                 verifier_caps: caps,
-                pricing: None,
+                pricing: Some(pricing()),
             })
             .collect(),
         fallbacks: fallbacks.clone(),
     }
+}
+
+/// What a run is reserved at differs from what it would be without any history, so that the two cannot be mixed up.
+fn pricing() -> Pricing {
+    let price = MicroUsd(1);
+    let rates = Rates { input: price, cached_input: price, cache_write: price, output: price };
+    let limits = Limits { tokens: Some(Tokens(PER_RUN)), cost_usd: Some(MicroUsd(7)) };
+    Pricing { rates, worker: limits, verifier: limits }
 }
 
 struct World {
@@ -373,6 +383,8 @@ fn check(state: &State, budget: &Budget, policy: &Policy, cards: &BTreeMap<Stage
     assert_eq!(unique.len(), flights.len(), "two flights of one run");
     let reserved: Tokens = flights.iter().map(|flight| flight.reserved.tokens).sum();
     assert_eq!(budget.tokens_reserved, reserved, "what is reserved is what flies");
+    let money: MicroUsd = flights.iter().map(|flight| flight.reserved.cost_usd).sum();
+    assert_eq!(budget.cost_reserved_usd, money, "what is reserved is what flies");
     let charged: Tokens = state.stages.iter().flat_map(|stage| &stage.history).map(|past| past.tokens).sum();
     assert_eq!(budget.tokens_spent, charged, "every run is charged once");
     assert!(budget.tokens_spent.0 + budget.tokens_reserved.0 <= CAP, "a cap is passed");

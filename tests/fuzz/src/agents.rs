@@ -3,6 +3,7 @@
 use autometta::core::exit::{ProcessEnd, Usage};
 use autometta::core::family::DecoderKind;
 use autometta::core::handoff::{Handoff, HandoffStatus};
+use autometta::core::quantity::Seconds;
 use autometta::core::verdict::evidence::{self, FileLines};
 use autometta::core::verdict::{Judgement, Scoring, Verdict, commit_headline};
 use autometta::families::ModelUse;
@@ -34,8 +35,8 @@ fn stream(kind: DecoderKind, bytes: &[u8]) {
         hold_usage(&decoder.usage());
         drop(decoder.render(line));
         drop(decoder.session_file());
-        if let Some((refusal, ..)) = decoder.refusal(now(*first)) {
-            hold_line(&refusal.line);
+        if let Some(pending) = decoder.pending(&now(*first), Seconds(180)) {
+            hold_line(&pending.refusal.line);
         }
     }
     let end = match first {
@@ -44,7 +45,7 @@ fn stream(kind: DecoderKind, bytes: &[u8]) {
         b'x' => ProcessEnd::None,
         _ => ProcessEnd::Code(0),
     };
-    hold_decoded(&decoder.finish(end, now(*first)), end);
+    hold_decoded(&decoder.finish(end, &now(*first)), end);
 }
 
 /// A time to read by: an ordinary one, and the two ends of the calendar.
@@ -96,11 +97,11 @@ pub(crate) fn refusal(bytes: &[u8]) {
         for line in words.lines() {
             decoder.feed_stderr(line.as_bytes());
         }
-        if let Some((refusal, ..)) = decoder.refusal(now(*first)) {
-            hold_line(&refusal.line);
+        if let Some(pending) = decoder.pending(&now(*first), Seconds(180)) {
+            hold_line(&pending.refusal.line);
         }
         let end = ProcessEnd::Code(1);
-        hold_decoded(&decoder.finish(end, now(*first)), end);
+        hold_decoded(&decoder.finish(end, &now(*first)), end);
     }
 }
 
