@@ -23,6 +23,7 @@ use crate::core::ids::StageId;
 use crate::core::state::{Stage, State};
 use crate::core::state_doc::{STATE_VERSION, StageDoc, StateDoc};
 use crate::core::step::Note;
+use crate::fault;
 
 /// Why the store cannot be used; each says what to do.
 #[derive(Debug, Error)]
@@ -301,7 +302,8 @@ impl Store {
             atomic::write(&name, &tear.rest, Durability::Durable)?;
             let io = |source| StoreError::Ledger(LedgerError::Io { path: path.clone(), source });
             let file = OpenOptions::new().write(true).open(&path).map_err(io)?;
-            file.set_len(tear.head.length).and_then(|()| file.sync_data()).map_err(io)?;
+            fault::point!("ledger.cut", &path).and_then(|()| file.set_len(tear.head.length)).map_err(io)?;
+            fault::point!("ledger.cut-sync", &path).and_then(|()| file.sync_data()).map_err(io)?;
             Some(name)
         };
         if !lines.is_empty() {
@@ -384,6 +386,7 @@ fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
 fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
+    fault::point!("ledger.open", path).map_err(io)?;
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let foreign = |why: &str| {
@@ -401,12 +404,13 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
     }
     if there.len() < lines.len() {
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
-        file.write_all(lines).map_err(io)?;
+        fault::write!("ledger.write", lines, |lines| file.write_all(lines)).map_err(io)?;
     }
-    file.sync_data().map_err(io)?;
+    fault::point!("ledger.sync", path).and_then(|()| file.sync_data()).map_err(io)?;
     if offset == 0
         && let Some(parent) = path.parent()
     {
+        fault::point!("ledger.folder-sync", path).map_err(io)?;
         fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
     }
     Ok(())

@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::error::GitError;
+use crate::fault;
 
 /// How long one git command may take before it is killed.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -309,7 +310,9 @@ impl Call<'_> {
             .stderr(Stdio::piped())
             .process_group(0);
         self.git.started.fetch_add(1, Ordering::Relaxed);
-        let child = command.spawn().map_err(|source| self.cannot_start(source))?;
+        let spawned = fault::point!("git.start", self.words()).and_then(|()| command.spawn());
+        let child = spawned.map_err(|source| self.cannot_start(source))?;
+        let _ = fault::point!("git.wait", self.words());
         let (status, said) = self.attend(child)?;
         let code = status.code();
         if said.cut || code.is_some_and(|code| self.fine.contains(&code)) {
@@ -329,7 +332,7 @@ impl Call<'_> {
         let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
         let kill = || {
             // It may be gone already, which is what is wanted.
-            group.map(|group| killpg(group, Signal::SIGKILL).ok());
+            fault::point!("git.kill").ok().and(group).map(|group| killpg(group, Signal::SIGKILL).ok());
         };
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let input = self.input.take();
@@ -340,7 +343,7 @@ impl Call<'_> {
             let ended_too = ended.clone();
             if let (Some(mut stdin), Some(input)) = (stdin, input) {
                 // A child that stops reading early says why through its exit code.
-                scope.spawn(move || stdin.write_all(&input).ok());
+                scope.spawn(move || fault::write!("git.input", &input, |input| stdin.write_all(input)).ok());
             }
             let out = scope.spawn(move || {
                 let bytes = stdout.map(|stream| drain(stream, most));

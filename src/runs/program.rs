@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 
 use super::secret;
 use crate::core::run::{EnvSource, RUN_VARIABLE, RunOrder, TOKEN_VARIABLE};
+use crate::fault;
 use crate::files::lock::Lock;
 
 /// How the files begin that the kernel runs: scripts, ELF, and Mach-O in its byte orders and as a universal binary.
@@ -130,6 +131,7 @@ impl Start<'_> {
             .stdin(self.stdin)
             .stdout(self.stdout)
             .stderr(self.stderr);
+        fault::point!("program.start", self.argv)?;
         let child = unblocked(|| command.spawn())?;
         drop(inherited);
         Ok(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)))

@@ -24,6 +24,7 @@ use nix::sys::signal::Signal;
 use super::program::unblocked;
 use super::tree;
 use crate::core::run::TOKEN_VARIABLE;
+use crate::fault;
 
 /// How long one reference may take. A password manager that waits for a fingerprint at night must not hold a run.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -83,7 +84,8 @@ fn ask(mut resolver: Command, reference: &str, token: &str) -> Result<OsString, 
         .stderr(Stdio::null())
         .env(TOKEN_VARIABLE, token)
         .process_group(0);
-    let mut child = unblocked(|| resolver.spawn())
+    let mut child = fault::point!("secret.start")
+        .and_then(|()| unblocked(|| resolver.spawn()))
         .map_err(|error| format!("{reference}: {} cannot be started: {error}", resolver.get_program().display()))?;
     let (sender, answer) = mpsc::channel();
     if let Some(output) = child.stdout.take() {

@@ -33,6 +33,7 @@ use super::watch::{Cut, Watch};
 use super::{clock, gates, outbox, process, registry};
 use crate::core::exit::{EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, Usage};
 use crate::core::run::{AgentStarted, ModelUse, Program, RegistryEntry};
+use crate::fault;
 use crate::files::atomic::Durability;
 
 /// The longest line that a refusal quotes, in characters.
@@ -261,7 +262,8 @@ fn peak_rss() -> u64 {
 fn tell(line: &str) {
     let mut out = io::stdout();
     // A tick that is gone by now finds out from the files.
-    let _ = writeln!(out, "{}", line.replace('\n', " ")).and_then(|()| out.flush());
+    let line = line.replace('\n', " ") + "\n";
+    let _ = fault::write!("supervisor.word", line.as_bytes(), |line| out.write_all(line)).and_then(|()| out.flush());
     let _ = dup2_stdout(io::stderr().as_fd());
 }
 
@@ -277,6 +279,7 @@ fn pulse(claim: Claim) -> ExitCode {
     if let Err(error) = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?)) {
         log(&error);
     }
+    let _ = fault::point!("run.release");
     drop(lock);
     let Some((program, arguments)) = order.pulse.split_first() else { return ExitCode::SUCCESS };
     // What is blocked, and being a subreaper, would outlive exec.
@@ -288,7 +291,7 @@ fn pulse(claim: Claim) -> ExitCode {
     if let (Ok(stdout), Ok(stderr)) = (open_log(&dir.supervisor_log()), open_log(&dir.supervisor_log())) {
         tick.stdout(stdout).stderr(stderr);
     }
-    let error = tick.exec();
+    let error = fault::point!("run.pulse").err().unwrap_or_else(|| tick.exec());
     log(&format!("{program}: cannot be started, so the timer's tick goes on: {error}"));
     ExitCode::SUCCESS
 }
