@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use super::dir::RunDir;
 use crate::core::exit::Outbox;
 use crate::core::run::RunOrder;
-use crate::files::atomic::{self, Durability};
+use crate::files::atomic::{self, Durability, WriteError};
 
 /// The largest envelope that is taken, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -26,26 +26,32 @@ pub(super) struct Collected {
 }
 
 /// Copies the envelope into the run's directory: the returned value of a verifier first, else the file.
-pub(super) fn collect(dir: &RunDir, order: &RunOrder, returned: Option<&serde_json::Value>) -> Collected {
-    let Some(ask) = &order.outbox else { return Collected::default() };
+///
+/// An error is our own: the copy could not be written, which says nothing about what was handed in.
+pub(super) fn collect(
+    dir: &RunDir,
+    order: &RunOrder,
+    returned: Option<&serde_json::Value>,
+) -> Result<Collected, WriteError> {
+    let Some(ask) = &order.outbox else { return Ok(Collected::default()) };
     let bytes = match returned.filter(|_| ask.kind == Outbox::Verdict) {
         Some(value) => Ok(Some(value.to_string().into_bytes())),
         None => take(&order.cwd, &ask.path),
     };
-    let stored = bytes.and_then(|bytes| {
-        bytes.map_or(Ok(None), |bytes| store(&dir.outbox_file(ask.kind), &bytes).map(|()| Some(ask.kind)))
-    });
-    match stored {
-        Ok(kind) => Collected { kind, fault: None },
+    Ok(match bytes {
+        Ok(None) => Collected::default(),
+        Ok(Some(bytes)) => {
+            store(&dir.outbox_file(ask.kind), &bytes)?;
+            Collected { kind: Some(ask.kind), fault: None }
+        }
         Err(fault) => Collected { kind: None, fault: Some(fault) },
-    }
+    })
 }
 
-fn store(path: &Path, bytes: &[u8]) -> Result<(), String> {
+fn store(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let parent = path.parent().unwrap_or(path);
-    atomic::make_dirs(parent, Durability::Durable)
-        .and_then(|()| atomic::write(path, bytes, Durability::Durable))
-        .map_err(|error| error.to_string())
+    atomic::make_dirs(parent, Durability::Durable)?;
+    atomic::write(path, bytes, Durability::Durable)
 }
 
 /// Reads the file below `root`, following no link on the way; none where it does not exist.

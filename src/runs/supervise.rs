@@ -51,14 +51,16 @@ pub fn supervise(run_dir: &Path, meter_for: &MeterFor<'_>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let record = carry_out(&claim, meter_for);
-    let written = dir::write(&claim.dir.exit_file(), &record, Durability::Durable);
-    if let Err(error) = &written {
+    match carry_out(&claim, meter_for) {
         // Without its record the run is lost, and a later tick says so and tries again.
-        log(error);
-    }
-    if let Err(error) = registry::retire(&claim.dir, &entry(&claim), record.ended_at, Some(record.ended_by)) {
-        log(&error);
+        Err(error) => log(&error),
+        Ok(record) => {
+            if let Err(error) = dir::write(&claim.dir.exit_file(), &record, Durability::Durable) {
+                log(&error);
+            }
+            let retired = registry::retire(&claim.dir, &entry(&claim), record.ended_at, Some(record.ended_by));
+            retired.unwrap_or_else(|error| log(&error));
+        }
     }
     pulse(claim)
 }
@@ -73,7 +75,9 @@ struct Ending {
     meter: MeterResult,
 }
 
-fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
+/// Runs the program and says how it went. An error is our own: what was handed in could not be kept, so that the run
+/// must be tried again, and nobody is to blame but the disk.
+fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<ExitRecord, RunError> {
     let begun = Instant::now();
     let before = resources();
     let ending = run_program(claim, meter_for).unwrap_or_else(|fault| {
@@ -88,7 +92,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         log(&error);
     }
     let collected = if ran {
-        outbox::collect(&claim.dir, &claim.order, ending.meter.structured.as_ref())
+        outbox::collect(&claim.dir, &claim.order, ending.meter.structured.as_ref())?
     } else {
         outbox::Collected::default()
     };
@@ -106,7 +110,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         Some(Cut::Command) | None => EndedBy::Exit,
     };
     let (after, peak) = (resources(), peak_rss());
-    ExitRecord {
+    Ok(ExitRecord {
         run_id: claim.order.run_id.clone(),
         started_at: claim.started.started_at,
         ended_at: clock::now(),
@@ -123,7 +127,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         outbox: collected.kind,
         outbox_fault: collected.fault,
         gates: ending.gates,
-    }
+    })
 }
 
 /// Starts the program and follows it to its end. An error means that nothing was started.

@@ -40,13 +40,18 @@ pub fn run(mut command: Command) -> Output {
 /// Waits until no process of the night in this folder is left over; says which ones are where it waits in vain.
 pub fn quiet(base: &Path) {
     let begun = Instant::now();
+    let mut empty = 0;
     loop {
+        // One look can miss a process whose parent dies while it looks.
         let left = orphans(base);
-        if left.is_empty() {
+        empty = if left.is_empty() { empty + 1 } else { 0 };
+        if empty == 3 {
             return;
         }
         assert!(begun.elapsed() < LIMIT, "still alive: {left:?}");
-        std::thread::sleep(Duration::from_millis(1));
+        if empty == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -69,6 +74,7 @@ fn orphans(base: &Path) -> Vec<String> {
                 let pid = Pid::from_raw(i32::try_from(pid).expect("pid"));
                 // Another thread may have been faster.
                 let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+                left.push("one that has just died".to_owned());
                 continue;
             }
             let words = read("cmdline");

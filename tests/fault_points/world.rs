@@ -33,8 +33,8 @@ stage=$1
 
 /// 1 fails its gate, 2 is refused by both verifiers, 3 asks, and once answered it passes.
 const WORKER: &str = r#"
-if [ "$stage" = 02-next ]; then mkdir -p n && echo next >n/b.txt; hand pass
-elif [ -e "$T/answered" ]; then echo 'good and answered' >a.txt; git rm -q gone.txt; hand pass
+if [ "$stage" = 02-next ]; then mkdir -p n; echo next >n/b.txt; rm gone.txt; hand pass
+elif [ -e "$T/answered" ]; then echo 'good and answered' >a.txt; hand pass
 else case $2 in
   *.1.worker*) echo wrong >a.txt; hand pass ;;
   *.2.worker*) echo 'good but refused' >a.txt; hand pass ;;
@@ -102,12 +102,12 @@ impl World {
         night.write("gone.txt", "goes\n");
         night.write("linked/kept", "");
         let panel = "- **Verifier panel:** 2 of Judge One <one@local>; Judge Two <two@local>\n";
-        night.write("stage-cards/01-work.md", &card("01-work", panel, "1. `a.txt`: the work\n2. `gone.txt`: not any more", "grep -q good a.txt"));
-        let one = "- **Verifier:** Judge One <one@local>\n- **Depends on:** 01-work\n";
+        night.write("stage-cards/01-work.md", &card("01-work", panel, "1. `a.txt`: the work", "grep -q good a.txt"));
+        let one = "- **Verifier:** Judge One <one@local>\n- **Depends on:** 01-work\n- **Path claims:** n/, gone.txt\n";
         night.write(SECOND, &card("02-next", one, "1. `n/b.txt`", "test -s n/b.txt"));
+        night.ok(&["init"]);
         night.git(&["add", "-A"]);
         night.git(&["commit", "-qm", "Cards"]);
-        night.ok(&["init"]);
         let copies = tempfile::Builder::new().prefix("autometta-copies-").tempdir_in(&folder).expect("dir").keep();
         Self { night, copies }
     }
@@ -196,8 +196,11 @@ impl World {
         fs::read_to_string(self.night.repo.join(path)).unwrap_or_default()
     }
 
+    /// The state, a transaction under way included.
     fn state(&self) -> Value {
-        serde_saphyr::from_str(&self.read("state/state.yaml")).unwrap_or_default()
+        let decided: Option<Value> = serde_json::from_str(&self.read("state/.txn.json")).ok();
+        let decided = decided.and_then(|txn| txn["state"].as_str().map(str::to_owned));
+        serde_saphyr::from_str(&decided.unwrap_or_else(|| self.read("state/state.yaml"))).unwrap_or_default()
     }
 
     /// What happens next, whatever has happened so far; none once the night is over.
@@ -210,6 +213,10 @@ impl World {
         let command = |words: &[&str]| Some(Act::Command(words.iter().map(|word| (*word).to_owned()).collect()));
         let answered = self.night.t().join("answered").exists();
         let moved = self.night.repo.join("theirs.txt").exists();
+        if self.read("state/budget.json").contains("dispatch-configuration-fault") {
+            // It says what could not be started; whoever has looked lets the night go on.
+            return command(&["resume"]);
+        }
         if stage("01-work").is_none() && !self.night.repo.join("state/archive/01-work.yaml").exists() {
             return command(&["add-stage", "stage-cards/01-work.md"]);
         }
@@ -252,7 +259,8 @@ impl World {
         let mut all = BTreeMap::new();
         for line in self.read("state/ledger.jsonl").lines() {
             let line: Value = serde_json::from_str(line).expect("a line of the ledger");
-            let words = ["stage", "run", "event", "from", "to"].map(|name| line[name].as_str().unwrap_or("-").to_owned());
+            let words =
+                ["stage", "run", "event", "from", "to"].map(|name| line[name].as_str().unwrap_or("-").to_owned());
             *all.entry(words.join(" ")).or_default() += 1;
         }
         all
@@ -262,7 +270,8 @@ impl World {
     fn stages(&self) -> Vec<Value> {
         let mut all = self.state()["stages"].as_array().cloned().unwrap_or_default();
         for entry in fs::read_dir(self.night.repo.join("state/archive")).into_iter().flatten().flatten() {
-            let stage: Value = serde_saphyr::from_str(&fs::read_to_string(entry.path()).expect("stage")).expect("stage");
+            let stage: Value =
+                serde_saphyr::from_str(&fs::read_to_string(entry.path()).expect("stage")).expect("stage");
             if all.iter().all(|known| known["id"] != stage["id"]) {
                 all.push(stage);
             }
@@ -271,9 +280,28 @@ impl World {
         all
     }
 
+    /// The branches. Kept work is named after the run that did it, which may have been a retry.
+    fn branches(&self) -> Vec<String> {
+        let all = self.git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
+        let plain = |name: &str| match name.rsplit_once("-r") {
+            Some((plain, _)) if name.starts_with("wip/") => plain.to_owned(),
+            _ => name.to_owned(),
+        };
+        let mut all: Vec<String> = all.lines().map(plain).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The base's files; the manifest names the folder of the night.
+    fn tree(&self) -> Vec<String> {
+        let all = self.git(&["ls-tree", "-r", "main"]);
+        all.lines().filter(|line| !line.contains(".autometta.yaml")).map(str::to_owned).collect()
+    }
+
     pub fn outcome(&self) -> Outcome {
         let budget: Value = serde_json::from_str(&self.read("state/budget.json")).unwrap_or_default();
-        let format = "--format=%T %an %cn %s|%(trailers:only,unfold,separator=;)";
+        let format = "--format=%an %cn %s|%(trailers:only,unfold,separator=;)";
         let landed: Vec<String> = self
             .git(&["log", "--reverse", "--first-parent", format, "main"])
             .lines()
@@ -294,14 +322,15 @@ impl World {
             fixed: json!({
                 "ends": ends,
                 "landed": landed,
-                "tree": self.git(&["ls-tree", "-r", "main"]).lines().filter(|line| !line.contains(".autometta.yaml")).collect::<Vec<_>>(),
-                "branches": self.git(&["for-each-ref", "--format=%(refname)", "refs/heads"]),
+                "tree": self.tree(),
+                "branches": self.branches(),
                 "head": self.git(&["symbolic-ref", "HEAD"]),
                 "status": self.git(&["status", "--porcelain", "--untracked-files=all"]),
                 "reserved": [budget["tokens_reserved"], budget["wall_clock_reserved_seconds"]],
                 "failures": budget["consecutive_failures"],
                 "halted": budget["halted"],
-                "told": told.lines().collect::<std::collections::BTreeSet<_>>(),
+                // A halt that was looked into is told of as well.
+                "told": told.lines().filter(|kind| *kind != "halt").collect::<std::collections::BTreeSet<_>>(),
             }),
             runs,
             ledger: self.ledger(),
@@ -428,10 +457,12 @@ fn timeless(value: Value, ids: &mut BTreeMap<String, usize>) -> Value {
         }
         Value::String(text) => {
             // A commit's name in the middle of a sentence.
-            let words: Vec<&str> = text
-                .split(' ')
-                .map(|word| if word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) { "id" } else { word })
-                .collect();
+            let words: Vec<&str> =
+                text.split(' ')
+                    .map(|word| {
+                        if word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) { "id" } else { word }
+                    })
+                    .collect();
             Value::String(words.join(" "))
         }
         other => other,
