@@ -7,7 +7,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -347,13 +347,12 @@ impl Call<'_> {
         let input = self.input.take();
         let most = self.most;
         let mut timed_out = false;
-        let (out, err) = thread::scope(|scope| {
+        let (fed, out, err) = thread::scope(|scope| {
             let (ended, end) = mpsc::channel();
             let ended_too = ended.clone();
-            if let (Some(mut stdin), Some(input)) = (stdin, input) {
-                // A child that stops reading early says why through its exit code.
-                scope.spawn(move || fault::write!("git.input", &input, |input| stdin.write_all(input)).ok());
-            }
+            let fed = stdin.zip(input).map(|(mut stdin, input)| {
+                scope.spawn(move || fault::write!("git.input", &input, |input| stdin.write_all(input)))
+            });
             let out = scope.spawn(move || {
                 let bytes = stdout.map(|stream| drain(stream, most));
                 ended.send(bytes.as_ref().is_some_and(|bytes| bytes.len() > most)).ok();
@@ -375,7 +374,8 @@ impl Call<'_> {
                     }
                 }
             }
-            (out.join().unwrap_or_default(), err.join().unwrap_or_default())
+            let fed = fed.map_or(Ok(()), |fed| fed.join().unwrap_or(Ok(())));
+            (fed, out.join().unwrap_or_default(), err.join().unwrap_or_default())
         });
         // Both pipes are closed: the child has ended, or is about to.
         let mut pause = Duration::from_micros(50);
@@ -393,6 +393,12 @@ impl Call<'_> {
         };
         if timed_out {
             return Err(GitError::TimedOut { command: self.words(), dir: self.dir.clone(), limit: self.git.limit });
+        }
+        // A child that stops reading early says why through its exit code. One that was not given all of its input has
+        // answered another question.
+        match fed {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => return Err(self.cannot_start(source)),
+            _ => {}
         }
         let cut = out.len() > most;
         let stdout = if cut { out[..most].to_vec() } else { out };
