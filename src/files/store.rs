@@ -76,6 +76,9 @@ pub enum StoreError {
     /// A file cannot be written.
     #[error("{0}; nothing was decided without being written, so the next tick goes on from the old state")]
     Write(#[from] WriteError),
+    /// It is decided, and could not be copied to its places yet.
+    #[error("{0}; it is decided all the same: it stands whole in .txn.json, and the next tick finishes it")]
+    Decided(Box<StoreError>),
     /// The lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -93,7 +96,15 @@ impl StoreError {
     /// Whether one of our own files does not hold what we wrote into it. No later tick can mend that by itself, unlike
     /// a disk that is full or a permission that is missing.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Transaction { .. } | Self::Ledger(LedgerError::Broken { .. }))
+        match self {
+            Self::Decided(why) => why.is_damage(),
+            other => {
+                matches!(
+                    other,
+                    Self::Corrupt { .. } | Self::Transaction { .. } | Self::Ledger(LedgerError::Broken { .. })
+                )
+            }
+        }
     }
 }
 
@@ -254,7 +265,7 @@ impl Store {
         let txn = Transaction { version: TRANSACTION_VERSION, state, budget, ledger_offset, ledger_lines, archive };
         let bytes = serde_json::to_vec(&txn).map_err(encode)?;
         atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
-        self.apply(&txn)
+        self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
     }
 
     /// Latches a halt when the state itself cannot be read: only the budget is written.
@@ -399,6 +410,10 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
     file.seek(SeekFrom::Start(offset)).map_err(io)?;
     let mut there = Vec::new();
     (&mut file).take(lines.len() as u64 + 1).read_to_end(&mut there).map_err(io)?;
+    if there.len() <= lines.len() {
+        // A power cut may leave the length of a write without its bytes.
+        while there.pop_if(|byte| *byte == 0).is_some() {}
+    }
     if !lines.starts_with(&there) {
         return Err(foreign("the file holds lines that no transaction wrote"));
     }

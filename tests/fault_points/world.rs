@@ -217,10 +217,14 @@ impl World {
             // It says what could not be started; whoever has looked lets the night go on.
             return command(&["resume"]);
         }
-        if stage("01-work").is_none() && !self.night.repo.join("state/archive/01-work.yaml").exists() {
+        let known = |id: &str| {
+            let queued = [self.read("state/ledger.jsonl"), self.read("state/.txn.json").replace('\\', "")];
+            queued.iter().any(|text| text.contains(&format!("\"stage\":\"{id}\",\"event\":\"queued\"")))
+        };
+        if !known("01-work") {
             return command(&["add-stage", "stage-cards/01-work.md"]);
         }
-        if stage("02-next").is_none() && answered {
+        if !known("02-next") && answered {
             return command(&["add-stage", SECOND]);
         }
         if stage("01-work").is_some_and(|stage| stage["status"] == "blocked") && !answered {
@@ -258,7 +262,8 @@ impl World {
     fn ledger(&self) -> BTreeMap<String, usize> {
         let mut all = BTreeMap::new();
         for line in self.read("state/ledger.jsonl").lines() {
-            let line: Value = serde_json::from_str(line).expect("a line of the ledger");
+            // The next tick finishes a torn line.
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             let words =
                 ["stage", "run", "event", "from", "to"].map(|name| line[name].as_str().unwrap_or("-").to_owned());
             *all.entry(words.join(" ")).or_default() += 1;
@@ -280,17 +285,10 @@ impl World {
         all
     }
 
-    /// The branches. Kept work is named after the run that did it, which may have been a retry.
+    /// The branches, but for the work that was kept of runs: that of a lost run is kept beyond the reference's.
     fn branches(&self) -> Vec<String> {
         let all = self.git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
-        let plain = |name: &str| match name.rsplit_once("-r") {
-            Some((plain, _)) if name.starts_with("wip/") => plain.to_owned(),
-            _ => name.to_owned(),
-        };
-        let mut all: Vec<String> = all.lines().map(plain).collect();
-        all.sort();
-        all.dedup();
-        all
+        all.lines().filter(|name| !name.starts_with("wip/")).map(str::to_owned).collect()
     }
 
     /// The base's files; the manifest names the folder of the night.
