@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +34,8 @@ use world::{Act, Outcome, Passage, World, without_retry};
 const WORLDS: usize = 2;
 /// How many cases `cargo test` tries.
 const SAMPLE: usize = 160;
+/// How many of its cases let somebody wait.
+const PAUSES: usize = 10;
 /// After this many acts a night that should be over never ends.
 const MOST_ACTS: usize = 60;
 /// The errors that stand for all, in turn.
@@ -99,7 +101,7 @@ impl Case {
 /// Every fault that can happen in this night, in order.
 fn cases(reference: &Reference) -> Vec<Case> {
     let mut all = Vec::new();
-    let mut torn = BTreeSet::new();
+    let (mut torn, mut paused) = (BTreeSet::new(), BTreeSet::new());
     for (step, passages) in reference.passages.iter().enumerate() {
         for passage in passages {
             let case = |fault| Case {
@@ -112,6 +114,11 @@ fn cases(reference: &Reference) -> Vec<Case> {
             if passage.point != "run.pulse" {
                 // A pulse that never comes is every run's end in this night.
                 all.push(case("abort"));
+            }
+            let is_act = matches!(&reference.acts[step], Act::Tick) || !passage.actor.contains('-');
+            let role = passage.actor.rsplit('.').next().unwrap_or_default().to_owned();
+            if is_act && paused.insert((role, passage.point.clone())) {
+                all.push(case("pause"));
             }
             if !DEATH_ONLY.contains(&passage.point.as_str()) {
                 let turn =
@@ -146,8 +153,13 @@ fn try_case(world: &World, reference: &Reference, case: &Case) -> Result<End, St
     if !met {
         return Ok(End::NotMet);
     }
+    go_on(world, reference, case.step)
+}
+
+/// Lets the timer tick until the night is where the reference was after this step, or later, or over.
+fn go_on(world: &World, reference: &Reference, step: usize) -> Result<End, String> {
     let mut before = world.key();
-    let ahead = &reference.keys[case.step + 1..];
+    let ahead = &reference.keys[step + 1..];
     let mut idle = false;
     for _ in 0..MOST_ACTS {
         if ahead.contains(&before) && world.leftovers_match(reference.keys.last() == Some(&before)) {
@@ -160,6 +172,35 @@ fn try_case(world: &World, reference: &Reference, case: &Case) -> Result<End, St
         before = key;
     }
     Err(format!("the night never ends:\n{}", world.log()))
+}
+
+/// Lets somebody wait at a point while a second tick and a command of the operator come.
+fn try_paused(world: &World, reference: &Reference, case: &Case) -> Result<End, String> {
+    world.bring_back(case.step);
+    let go = world.base().join("go");
+    let order = format!("{}/{}:{}:pause={}", case.actor, case.point, case.occurrence, go.display());
+    let met = std::thread::scope(|scope| {
+        let act = scope.spawn(|| world.act(&reference.acts[case.step], &order));
+        let reached = go.with_extension("reached");
+        while !reached.exists() && !act.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let tick = world.beside(&["tick"]);
+        assert!(tick.status.success(), "{}", String::from_utf8_lossy(&tick.stderr));
+        // It waits for the lock, where the one that waits has it.
+        let halt = scope.spawn(|| world.beside(&["halt"]));
+        let status = world.beside(&["status", "--json"]);
+        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+        std::fs::write(&go, "").expect("file");
+        let halt = halt.join().expect("the command");
+        assert!(halt.status.success(), "{}", String::from_utf8_lossy(&halt.stderr));
+        act.join().expect("the act").1
+    });
+    processes::quiet(&world.base());
+    if !met {
+        return Ok(End::NotMet);
+    }
+    go_on(world, reference, case.step)
 }
 
 fn compare(world: &World, reference: &Reference) -> Result<End, String> {
@@ -240,10 +281,14 @@ fn chosen(all: &[Case]) -> Vec<Case> {
     let mut rotated = all.to_vec();
     rotated.rotate_left(seed % all.len().max(1));
     let mut points = BTreeSet::new();
-    let (mut picked, rest): (Vec<Case>, Vec<Case>) =
-        rotated.into_iter().partition(|case| points.insert((case.point.clone(), case.fault == "abort")));
+    let (mut picked, rest): (Vec<Case>, Vec<Case>) = rotated
+        .into_iter()
+        .filter(|case| case.fault != "pause")
+        .partition(|case| points.insert((case.point.clone(), case.fault == "abort")));
     let stride = (rest.len() / SAMPLE.saturating_sub(picked.len()).max(1)).max(1);
     picked.extend(rest.into_iter().step_by(stride));
+    let pauses: Vec<&Case> = all.iter().filter(|case| case.fault == "pause").collect();
+    picked.extend((0..PAUSES).map(|number| pauses[(seed + number * pauses.len() / PAUSES) % pauses.len()].clone()));
     picked.sort();
     picked
 }
@@ -254,12 +299,8 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
     let begun = Instant::now();
     let worlds: Vec<(World, Reference)> = std::thread::scope(|scope| {
         let started: Vec<_> = {
-            let build = || {
-                let world = World::new();
-                world
-            };
             // One after the other: their commands are waited for by hand.
-            (0..WORLDS).map(|_| build()).collect::<Vec<_>>()
+            (0..WORLDS).map(|_| World::new()).collect::<Vec<_>>()
         }
         .into_iter()
         .map(|world| {
@@ -301,12 +342,17 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
             scope.spawn(move || {
                 loop {
                     let Some(case) = queue.lock().expect("lock").next() else { return };
-                    let tried = catch_unwind(AssertUnwindSafe(|| try_case(world, reference, &case)));
+                    let how = if case.fault == "pause" { try_paused } else { try_case };
+                    let tried = catch_unwind(AssertUnwindSafe(|| how(world, reference, &case)));
                     match tried.unwrap_or_else(|_| Err(format!("panicked\n{}", world.log()))) {
                         Ok(End::Same) => *same.lock().expect("lock") += 1,
                         Ok(End::NotMet) => not_met.lock().expect("lock").push(case.to_string()),
                         Ok(End::Otherwise(how)) => {
-                            let fault = if case.fault == "abort" || case.fault == "torn" { "death" } else { "error" };
+                            let fault = match case.fault {
+                                "abort" | "torn" => "death",
+                                "pause" => "pause",
+                                _ => "error",
+                            };
                             let who = case.actor.rsplit('.').find(|part| part.parse::<u32>().is_err());
                             let who = who.unwrap_or_default();
                             let line = format!("{fault} at {who}/{}: {}", case.point, how.join(", "));

@@ -184,6 +184,15 @@ impl World {
         (passages, met)
     }
 
+    /// A command that is given while another one is at work.
+    pub fn beside(&self, words: &[&str]) -> std::process::Output {
+        let folder = self.base().join("faults-beside");
+        fs::create_dir_all(&folder).expect("folder");
+        let mut command = self.night.command(words);
+        command.env("AUTOMETTA_FAULT_DIR", &folder).env("AUTOMETTA_FAULT", STILL);
+        run(command)
+    }
+
     /// Git by the operator's hand.
     fn git(&self, words: &[&str]) -> String {
         let mut git = Command::new("git");
@@ -213,8 +222,8 @@ impl World {
         let command = |words: &[&str]| Some(Act::Command(words.iter().map(|word| (*word).to_owned()).collect()));
         let answered = self.night.t().join("answered").exists();
         let moved = self.night.repo.join("theirs.txt").exists();
-        if self.read("state/budget.json").contains("dispatch-configuration-fault") {
-            // It says what could not be started; whoever has looked lets the night go on.
+        if self.read("state/budget.json").contains("\"halted\": true") {
+            // A program that could not be started, or the operator's own halt: whoever has looked lets the night go on.
             return command(&["resume"]);
         }
         let known = |id: &str| {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::trace::Change;
 
@@ -24,8 +25,8 @@ pub const FATES: [Fate; 5] = [Fate::Old, Fate::New, Fate::Torn, Fate::Empty, Fat
 #[derive(Debug, Clone)]
 struct Inode {
     /// What is sure to be there; none where nothing of the file is.
-    synced: Option<Vec<u8>>,
-    now: Vec<u8>,
+    synced: Option<Rc<Vec<u8>>>,
+    now: Rc<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub struct Disk {
 }
 
 /// The files that a power cut left.
-pub type Image = BTreeMap<PathBuf, Vec<u8>>;
+pub type Image = BTreeMap<PathBuf, Rc<Vec<u8>>>;
 
 impl Disk {
     /// A disk on which everything lasts.
@@ -66,22 +67,22 @@ impl Disk {
             Change::Open { path, truncate } => {
                 if !self.now.contains_key(path) {
                     let inode = self.inodes.len();
-                    self.inodes.push(Inode { synced: None, now: Vec::new() });
+                    self.inodes.push(Inode { synced: None, now: Rc::default() });
                     self.now.insert(path.clone(), inode);
                     self.pending.push(Entry::Put(path.clone(), inode));
                 } else if *truncate {
-                    self.inodes[self.now[path]].now.clear();
+                    Rc::make_mut(&mut self.inodes[self.now[path]].now).clear();
                 }
             }
             Change::Write { path, offset, bytes } => {
                 let Some(inode) = self.now.get(path) else { return };
-                let now = &mut self.inodes[*inode].now;
+                let now = Rc::make_mut(&mut self.inodes[*inode].now);
                 now.resize(now.len().max(offset + bytes.len()), 0);
                 now[*offset..offset + bytes.len()].copy_from_slice(bytes);
             }
             Change::Resize { path, length } => {
                 if let Some(inode) = self.now.get(path) {
-                    self.inodes[*inode].now.resize(*length, 0);
+                    Rc::make_mut(&mut self.inodes[*inode].now).resize(*length, 0);
                 }
             }
             Change::Rename { from, to } => {
@@ -118,15 +119,16 @@ impl Disk {
         self.now.get(path).map(|inode| self.inodes[*inode].now.as_slice())
     }
 
-    /// The images that a power cut at this moment may leave: for the top folder each number of its pending changes, for
-    /// the others none or all; for the files all of one fate, and each one by itself of another.
-    pub fn images(&self) -> BTreeSet<Image> {
-        let top: Vec<&Entry> = self.pending.iter().filter(|entry| folder_of(entry) == Path::new("")).collect();
-        let below: Vec<&Entry> = self.pending.iter().filter(|entry| folder_of(entry) != Path::new("")).collect();
+    /// The images of these files that a power cut at this moment may leave: for the top folder each number of its pending
+    /// changes, for the others none or all; for the files all of one fate, and each one by itself of another.
+    pub fn images(&self, wanted: impl Fn(&Path) -> bool) -> BTreeSet<Image> {
+        let pending = || self.pending.iter().filter(|entry| wanted(path_of(entry)));
+        let (top, below): (Vec<&Entry>, Vec<&Entry>) = pending().partition(|entry| folder_of(entry) == Path::new(""));
+        let sure: BTreeMap<&PathBuf, &usize> = self.synced.iter().filter(|(path, _)| wanted(path)).collect();
         let mut images = BTreeSet::new();
         for carried in 0..=top.len() {
-            for others in [0, below.len()] {
-                let mut names = self.synced.clone();
+            for others in BTreeSet::from([0, below.len()]) {
+                let mut names = sure.iter().map(|(path, inode)| ((*path).clone(), **inode)).collect();
                 top[..carried].iter().chain(&below[..others]).for_each(|entry| carry_out(&mut names, entry));
                 let unsure: Vec<usize> = names
                     .values()
@@ -146,6 +148,12 @@ impl Disk {
         images
     }
 
+    /// Everything that may be found under these names, one file at a time.
+    pub fn contents(&self, wanted: impl Fn(&Path) -> bool) -> BTreeSet<(PathBuf, Rc<Vec<u8>>)> {
+        let named = self.synced.iter().chain(&self.now).filter(|(path, _)| wanted(path));
+        named.flat_map(|(path, inode)| FATES.map(|fate| (path.clone(), self.inodes[*inode].left(fate)))).collect()
+    }
+
     /// The worst that may be left: nothing that was not synced.
     pub fn bare(&self) -> Image {
         self.image(&self.synced, |_| Fate::Old)
@@ -162,30 +170,35 @@ impl Disk {
 }
 
 impl Inode {
-    fn left(&self, fate: Fate) -> Vec<u8> {
+    fn left(&self, fate: Fate) -> Rc<Vec<u8>> {
         let synced = self.synced.clone().unwrap_or_default();
         if self.synced.as_ref() == Some(&self.now) {
             return synced;
         }
-        let same = synced.iter().zip(&self.now).take_while(|(old, new)| old == new).count();
+        let same = synced.iter().zip(self.now.iter()).take_while(|(old, new)| old == new).count();
         match fate {
             Fate::Old => synced,
-            Fate::New => self.now.clone(),
-            Fate::Torn => self.now[..same + (self.now.len() - same) / 2].to_vec(),
+            Fate::New => Rc::clone(&self.now),
+            Fate::Torn => Rc::new(self.now[..same + (self.now.len() - same) / 2].to_vec()),
             // What was synced is not lost by something that is only added to it.
-            Fate::Empty => self.now[..same].to_vec(),
+            Fate::Empty => Rc::new(self.now[..same].to_vec()),
             Fate::Zeros => {
-                let mut bytes = self.now.clone();
+                let mut bytes = self.now.to_vec();
                 bytes[same..].fill(0);
-                bytes
+                Rc::new(bytes)
             }
         }
     }
 }
 
+/// The name that a change gives or takes; both names of a move are in one folder and of one kind.
+fn path_of(entry: &Entry) -> &Path {
+    let (Entry::Put(path, _) | Entry::Take(path) | Entry::Move(_, path)) = entry;
+    path
+}
+
 fn folder_of(entry: &Entry) -> &Path {
-    let (Entry::Put(path, _) | Entry::Take(path) | Entry::Move(path, _)) = entry;
-    path.parent().unwrap_or(Path::new(""))
+    path_of(entry).parent().unwrap_or(Path::new(""))
 }
 
 fn carry_out(names: &mut BTreeMap<PathBuf, usize>, entry: &Entry) {

@@ -51,7 +51,7 @@ pub enum Change {
 }
 
 /// Reads a recording. A call that this test does not know is a failure, not a gap.
-pub fn read(recording: &Path, state: &Path, before: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Change> {
+pub fn read(recording: &Path, state: &Path, before: &super::disk::Image) -> Vec<Change> {
     let lengths = before.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect();
     let (positions, appending) = (BTreeMap::new(), BTreeMap::new());
     let mut reader = Reader { state: state.to_owned(), positions, appending, lengths };
