@@ -23,7 +23,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -45,7 +46,38 @@ const DEATH_ONLY: [&str; 3] = ["git.wait", "run.hear", "run.release"];
 /// Writes into a file in its place. All others write a temp file, which a tear leaves as a death at the rename does.
 const IN_PLACE: [&str; 5] = ["append.write", "claim.write", "gate.header", "git.write", "ledger.write"];
 /// Points that this night does not pass, and why.
-const ELSEWHERE: [(&str, &str); 0] = [];
+const ELSEWHERE: [(&str, &str); 30] = [
+    ("agent.kill", "macOS only"),
+    ("append.open", "a launch that failed leaves a line"),
+    ("append.sync", "a launch that failed leaves a line"),
+    ("append.write", "a launch that failed leaves a line"),
+    ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
+    ("aside.set", "something stands where a run will be: tests/red_team.rs"),
+    ("atomic.drop-temp", "after a write that failed, so in cases of this test"),
+    ("atomic.mode", "files of the repository's own: `init`"),
+    ("git.copy-once", "an operator's split index: tests/git_layer"),
+    ("git.kill", "a git that is out of time: tests/git_layer"),
+    ("git.lock.make", "a file system without hard links"),
+    ("git.lock.sync", "a file system without hard links"),
+    ("git.lock.write", "a file system without hard links"),
+    ("git.mode", "an agent took permissions away: tests/git_layer"),
+    ("git.move.copy", "a checkout on another file system"),
+    ("git.move.link", "a checkout on another file system"),
+    ("git.move.rename", "a checkout on another file system"),
+    ("git.remove-opened", "an agent took permissions away: tests/git_layer"),
+    ("group.kill", "a question or a notify command that hangs"),
+    ("home.make", "the first command of a machine"),
+    ("home.mode", "the first command of a machine"),
+    ("inquiry.input", "`doctor` only"),
+    ("inquiry.start", "the version of an agent's CLI: tests/real_clis.rs"),
+    ("ledger.cut", "`doctor --restore`"),
+    ("ledger.cut-sync", "`doctor --restore`"),
+    ("ledger.folder-sync", "the first line: `init`"),
+    ("link.drop-temp", "after a link that failed, so in cases of this test"),
+    ("log.cut", "a program that floods its log: tests/runs_stop.rs"),
+    ("process.signal", "a run that is stopped: tests/runs_stop.rs"),
+    ("secret.start", "a secret from a program"),
+];
 
 /// The night without faults, act by act.
 struct Reference {
@@ -341,12 +373,14 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
             let (queue, same, failures, otherwise, not_met) = (&queue, &same, &failures, &otherwise, &not_met);
             scope.spawn(move || {
                 loop {
-                    let Some(case) = queue.lock().expect("lock").next() else { return };
+                    let Some(case) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
                     let how = if case.fault == "pause" { try_paused } else { try_case };
                     let tried = catch_unwind(AssertUnwindSafe(|| how(world, reference, &case)));
                     match tried.unwrap_or_else(|_| Err(format!("panicked\n{}", world.log()))) {
-                        Ok(End::Same) => *same.lock().expect("lock") += 1,
-                        Ok(End::NotMet) => not_met.lock().expect("lock").push(case.to_string()),
+                        Ok(End::Same) => *same.lock().unwrap_or_else(PoisonError::into_inner) += 1,
+                        Ok(End::NotMet) => {
+                            not_met.lock().unwrap_or_else(PoisonError::into_inner).push(case.to_string())
+                        }
                         Ok(End::Otherwise(how)) => {
                             let fault = match case.fault {
                                 "abort" | "torn" => "death",
@@ -356,13 +390,13 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
                             let who = case.actor.rsplit('.').find(|part| part.parse::<u32>().is_err());
                             let who = who.unwrap_or_default();
                             let line = format!("{fault} at {who}/{}: {}", case.point, how.join(", "));
-                            *otherwise.lock().expect("lock").entry(line).or_default() += 1;
+                            *otherwise.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default() += 1;
                         }
                         Err(why) => {
                             if verbose {
                                 println!("FAILED {case}: {}\n", why.chars().take(400).collect::<String>());
                             }
-                            failures.lock().expect("lock").push(format!("{case}: {why}"));
+                            failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{case}: {why}"));
                         }
                     }
                 }
@@ -382,7 +416,31 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
     assert!(failures.is_empty(), "{} cases:\n{}", failures.len(), failures.join("\n\n"));
 }
 
-/// A point that the reference night never passes proves nothing.
+/// A point that the reference night never passes proves nothing here; each says where it is passed.
 fn every_point_is_passed(passed: &BTreeSet<&str>) {
-    let _ = (passed, ELSEWHERE);
+    let mut points = BTreeSet::new();
+    names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut points);
+    let unpassed: Vec<&String> = points
+        .iter()
+        .filter(|name| !passed.contains(name.as_str()) && ELSEWHERE.iter().all(|(known, _)| known != name))
+        .collect();
+    assert!(unpassed.is_empty(), "the reference night passes none of {unpassed:?}");
+    let excused: Vec<_> =
+        ELSEWHERE.iter().filter(|(name, _)| passed.contains(name) || !points.contains(*name)).collect();
+    assert!(excused.is_empty(), "the reference night passes these after all, or they are gone: {excused:?}");
+}
+
+/// The names of the points in the source.
+fn names(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            names(&path, found);
+        } else if !path.ends_with("fault.rs") {
+            let text = std::fs::read_to_string(&path).expect("source");
+            let points =
+                text.split("fault::").filter(|part| part.starts_with("point!(") || part.starts_with("write!("));
+            found.extend(points.filter_map(|part| part.split('"').nth(1).map(str::to_owned)));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -26,14 +26,14 @@ pub fn adopt() {
 pub fn run(mut command: Command) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = {
-        let mut started = STARTED.lock().expect("lock");
+        let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn().expect("it starts");
         started.insert(child.id());
         child
     };
     let id = child.id();
     let output = child.wait_with_output().expect("it ends");
-    STARTED.lock().expect("lock").remove(&id);
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     output
 }
 
@@ -57,7 +57,7 @@ pub fn quiet(base: &Path) {
 
 /// The adopted processes whose environment or arguments name this folder. The dead ones are reaped.
 fn orphans(base: &Path) -> Vec<String> {
-    let started = STARTED.lock().expect("lock");
+    let started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     let mark = base.display().to_string();
     let mut left = Vec::new();
     for thread in fs::read_dir("/proc/self/task").expect("proc").flatten() {
