@@ -209,7 +209,9 @@ fn go_on(world: &World, reference: &Reference, step: usize) -> Result<End, Strin
 /// Lets somebody wait at a point while a second tick and a command of the operator come.
 fn try_paused(world: &World, reference: &Reference, case: &Case) -> Result<End, String> {
     world.bring_back(case.step);
-    let go = world.base().join("go");
+    let folder = world.base().join("faults-beside");
+    std::fs::create_dir_all(&folder).expect("folder");
+    let go = folder.join("go");
     let order = format!("{}/{}:{}:pause={}", case.actor, case.point, case.occurrence, go.display());
     let met = std::thread::scope(|scope| {
         let act = scope.spawn(|| world.act(&reference.acts[case.step], &order));
@@ -251,11 +253,11 @@ fn compare(world: &World, reference: &Reference) -> Result<End, String> {
     // Each run of the reference took place with its end and its charge; whatever is beyond that was lost to the fault.
     let mut wanted: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
     for (run, end) in &reference.outcome.runs {
-        wanted.entry(without_retry(run.clone())).or_default().push(end.clone());
+        wanted.entry(without_retry(run)).or_default().push(end.clone());
     }
     let mut beyond = Vec::new();
     for (run, end) in &outcome.runs {
-        let ends = wanted.entry(without_retry(run.clone())).or_default();
+        let ends = wanted.entry(without_retry(run)).or_default();
         match ends.iter().position(|wanted| wanted == end) {
             Some(at) => drop(ends.remove(at)),
             None => beyond.push(format!("{} ({} tokens)", end.0, end.1)),
@@ -273,7 +275,7 @@ fn compare(world: &World, reference: &Reference) -> Result<End, String> {
     let plain = |ledger: &BTreeMap<String, usize>| {
         let mut all: BTreeMap<String, usize> = BTreeMap::new();
         for (line, count) in ledger {
-            *all.entry(without_retry(line.clone())).or_default() += count;
+            *all.entry(without_retry(line)).or_default() += count;
         }
         all
     };
@@ -379,8 +381,9 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
                     match tried.unwrap_or_else(|_| Err(format!("panicked\n{}", world.log()))) {
                         Ok(End::Same) => *same.lock().unwrap_or_else(PoisonError::into_inner) += 1,
                         Ok(End::NotMet) => {
-                            not_met.lock().unwrap_or_else(PoisonError::into_inner).push(case.to_string())
+                            not_met.lock().unwrap_or_else(PoisonError::into_inner).push(case.to_string());
                         }
+
                         Ok(End::Otherwise(how)) => {
                             let fault = match case.fault {
                                 "abort" | "torn" => "death",

@@ -257,7 +257,9 @@ fn a_night_goes_on_after_a_power_cut_and_does_nothing_twice() {
             }
             let (before, changes) = record(&night, &tick, &format!("{fault},{still}"));
             let mut disk = Disk::with(before);
-            changes.iter().for_each(|change| disk.apply(change));
+            for change in &changes {
+                disk.apply(change);
+            }
             let image = left.map_or_else(|| disk.bare(), |fate| disk.named(fate));
             let state = night.repo.join("state");
             for path in files(&state).keys() {

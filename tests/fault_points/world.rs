@@ -122,7 +122,7 @@ impl World {
 
     /// Keeps a copy of everything.
     pub fn keep(&self, number: usize) {
-        self.copy(&self.base(), &self.copies.join(number.to_string()));
+        Self::copy(&self.base(), &self.copies.join(number.to_string()));
     }
 
     /// Brings a copy back.
@@ -130,10 +130,10 @@ impl World {
         for entry in fs::read_dir(self.base()).expect("folder").flatten() {
             fs::remove_dir_all(entry.path()).expect("removed");
         }
-        self.copy(&self.copies.join(number.to_string()), &self.base());
+        Self::copy(&self.copies.join(number.to_string()), &self.base());
     }
 
-    fn copy(&self, from: &Path, to: &Path) {
+    fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).expect("folder");
         let mut copy = Command::new("cp");
         copy.arg("-a").arg(from.join(".")).arg(to);
@@ -313,7 +313,7 @@ impl World {
             .git(&["log", "--reverse", "--first-parent", format, "main"])
             .lines()
             .map(|line| line.split(';').filter(|part| !part.starts_with("Autometta-Run")).collect::<Vec<_>>().join(";"))
-            .map(without_retry)
+            .map(|line: String| without_retry(&line))
             .collect();
         let (mut ends, mut runs) = (Vec::new(), BTreeMap::new());
         for stage in self.stages() {
@@ -402,9 +402,9 @@ impl Drop for World {
 }
 
 /// A text in which a run has no number of its retry.
-pub fn without_retry(text: String) -> String {
+pub fn without_retry(text: &str) -> String {
     let mut plain = String::new();
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some(at) = rest.find(".r") {
         let after = &rest[at + 2..];
         let digits = after.bytes().take_while(u8::is_ascii_digit).count();

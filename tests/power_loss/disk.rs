@@ -109,7 +109,9 @@ impl Disk {
                     std::mem::take(&mut self.pending).into_iter().partition(|entry| folder_of(entry) == path.as_path());
                 self.pending = rest;
                 let lasting: Vec<Entry> = lasting;
-                lasting.iter().for_each(|entry| carry_out(&mut self.synced, entry));
+                for entry in &lasting {
+                    carry_out(&mut self.synced, entry);
+                }
             }
         }
     }
