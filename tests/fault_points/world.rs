@@ -34,7 +34,7 @@ stage=$1
 /// 1 fails its gate, 2 is refused by both verifiers, 3 asks, and once answered it passes.
 const WORKER: &str = r#"
 if [ "$stage" = 02-next ]; then mkdir -p n; echo next >n/b.txt; rm gone.txt; hand pass
-elif [ -e "$T/answered" ]; then echo 'good and answered' >a.txt; hand pass
+elif [ -e "$T/../repo/state/answers/01-work.md" ]; then echo 'good and answered' >a.txt; hand pass
 else case $2 in
   *.1.worker*) echo wrong >a.txt; hand pass ;;
   *.2.worker*) echo 'good but refused' >a.txt; hand pass ;;
