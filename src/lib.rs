@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod core;
 pub mod families;
+mod fault;
 pub mod files;
 pub mod git;
 pub mod report;

@@ -170,3 +170,135 @@ fn no_file_outgrows_its_subject() {
         .collect();
     assert!(long.is_empty(), "two subjects in one file? {long:?}");
 }
+
+/// What changes something outside the process, as it is written in the source.
+const EFFECTS: [&str; 31] = [
+    "fs::write(",
+    "fs::rename(",
+    "fs::copy(",
+    "fs::hard_link(",
+    "fs::remove_",
+    "fs::create_dir",
+    "fs::set_permissions(",
+    "symlink(",
+    "DirBuilder::new()",
+    "File::create",
+    ".create(true)",
+    "create_new(true)",
+    ".write_all(",
+    "writeln!(",
+    ".set_len(",
+    ".set_modified(",
+    ".sync_all()",
+    ".sync_data()",
+    ".try_lock()",
+    ".try_lock_shared()",
+    ".lock_shared()",
+    ".spawn()",
+    ".status()",
+    ".output()",
+    ".exec()",
+    "kill(",
+    "killpg(",
+    "setsid(",
+    "mkfifo(",
+    "renameat",
+    "set_child_subreaper(",
+];
+
+/// How many lines above an effect its fault point may stand.
+const NEAR: usize = 6;
+
+/// Effects that pass no fault point, by file and by what their line holds, with the reason.
+const WITHOUT_A_POINT: [(&str, &str, &str); 11] = [
+    ("files/atomic.rs", "kill(writer, None)", "a look: signal 0 is sent to nobody"),
+    ("tick/carry.rs", "kill(", "a look: signal 0 is sent to nobody"),
+    ("git/repo.rs", "kill(", "a look: signal 0 is sent to nobody"),
+    ("files/lock.rs", "try_lock_shared()", "a look, let go of at once"),
+    ("runs/supervise.rs", "io::stderr()", "the supervisor's own log; nothing reads it back"),
+    ("tick/landing.rs", "writeln!(message", "text in memory"),
+    ("tick/grade.rs", "fs::create_dir(", "gradings are started by hand and keep no state of the night"),
+    ("tick/grade.rs", "fs::remove_dir_all(", "gradings are started by hand and keep no state of the night"),
+    ("tick/grade/past.rs", "fs::remove_dir(", "gradings are started by hand and keep no state of the night"),
+    ("git/run.rs", "=> kill(),", "calls the closure that passes the point"),
+    ("git/run.rs", "kill();", "calls the closure that passes the point"),
+];
+
+/// The names of the points in these layers, with where they stand.
+fn points() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for path in sources(&folder) {
+        if path.ends_with("src/fault.rs") {
+            continue;
+        }
+        // Formatting may put the name on the line after the macro's.
+        let text: Vec<String> = code(&path).into_iter().map(|(_, line)| line).collect();
+        for part in text.join(" ").split("fault::").skip(1) {
+            let Some(rest) = part.strip_prefix("point!(").or_else(|| part.strip_prefix("write!(")) else { continue };
+            let name = rest.split('"').nth(1).expect("a point has a name").to_owned();
+            found.push((name, path.display().to_string()));
+        }
+    }
+    found
+}
+
+fn is_effect(line: &str) -> bool {
+    let line = line.replace("is_symlink(", "");
+    EFFECTS.iter().any(|effect| line.contains(effect))
+}
+
+/// Effects of the layers that carry a night out which no fault point stands before.
+fn unguarded(used: &mut Vec<(&'static str, &'static str)>) -> Vec<String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for layer in ["files", "runs", "git", "tick"] {
+        for path in sources(&src.join(layer)) {
+            if path.ends_with("tests.rs") {
+                continue;
+            }
+            let name = path.strip_prefix(&src).expect("below src").display().to_string();
+            let (lines, mut free) = (code(&path), Vec::new());
+            for (at, (number, line)) in lines.iter().enumerate() {
+                let line = line.trim();
+                // Both `point!(` and `write!(`; several on a line stand before several effects.
+                free.extend(std::iter::repeat_n(at, line.matches("fault::").count()));
+                if line.starts_with("use ") || !is_effect(line) {
+                    continue;
+                }
+                // Each point stands before one effect: the next one.
+                if free.pop().is_some_and(|point| point + NEAR >= at) {
+                    continue;
+                }
+                match WITHOUT_A_POINT.iter().find(|(file, part, _)| *file == name && line.contains(part)) {
+                    Some((file, part, _)) => used.push((file, part)),
+                    None => found.push(format!("{name}:{number}: {line}")),
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_fault_point_stands_before_every_effect() {
+    let mut used = Vec::new();
+    let found = unguarded(&mut used);
+    assert!(
+        found.is_empty(),
+        "effects without `fault::point!` or `fault::write!` at most {NEAR} lines above:\n{}",
+        found.join("\n")
+    );
+    let idle: Vec<_> = WITHOUT_A_POINT.iter().filter(|(file, part, _)| !used.contains(&(*file, *part))).collect();
+    assert!(idle.is_empty(), "excused, and not there any more: {idle:#?}");
+}
+
+#[test]
+fn a_fault_point_has_a_name_of_its_own() {
+    let points = points();
+    assert!(points.len() > 50, "only {} points were found", points.len());
+    for (index, (name, file)) in points.iter().enumerate() {
+        let other = points[..index].iter().find(|(earlier, _)| earlier == name);
+        assert!(other.is_none(), "{file} and {} both have a point {name}", other.map_or("", |(_, file)| file));
+    }
+}

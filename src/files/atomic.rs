@@ -17,6 +17,8 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use thiserror::Error;
 
+use crate::fault;
+
 /// How temp files end: `.<name>.<pid>-<n>.autometta-tmp`.
 const TEMP_SUFFIX: &str = ".autometta-tmp";
 
@@ -54,19 +56,21 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Wri
 /// The directory must exist. A symbolic link at `path` is replaced, not followed.
 pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
     let fail = || at("write", path);
-    let (temp, mut file) =
-        with_temp(path, |temp| OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp))
-            .map_err(fail())?;
-    let written = file
-        .write_all(bytes)
+    let (temp, mut file) = with_temp(path, |temp| {
+        fault::point!("atomic.make", path)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)
+    })
+    .map_err(fail())?;
+    let written = fault::write!("atomic.write", bytes, |bytes| file.write_all(bytes))
         .and_then(|()| match durability {
-            Durability::Durable => file.sync_all(),
+            Durability::Durable => fault::point!("atomic.sync", path).and_then(|()| file.sync_all()),
             Durability::Volatile => Ok(()),
         })
+        .and_then(|()| fault::point!("atomic.rename", path))
         .and_then(|()| fs::rename(&temp, path));
     if let Err(source) = written {
         // Best effort: what cannot be removed now is swept later.
-        let _ = fs::remove_file(&temp);
+        let _ = fault::point!("atomic.drop-temp", path).and_then(|()| fs::remove_file(&temp));
         return Err(fail()(source));
     }
     settle(path, durability).map_err(fail())
@@ -75,12 +79,17 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Wr
 /// Makes a file that must not exist yet, durably. False where it does: of many who try, one makes it.
 pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, WriteError> {
     let fail = || at("make", path);
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    let made = fault::point!("claim.make", path)
+        .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
+    let mut file = match made {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(fail()(error)),
     };
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail())?;
+    fault::write!("claim.write", bytes, |bytes| file.write_all(bytes))
+        .and_then(|()| fault::point!("claim.sync", path))
+        .and_then(|()| file.sync_all())
+        .map_err(fail())?;
     settle(path, Durability::Durable).map_err(fail())?;
     Ok(true)
 }
@@ -91,7 +100,9 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     const EVERYBODY_READS: u32 = 0o644;
     let mode = fs::metadata(path).map_or(EVERYBODY_READS, |meta| meta.permissions().mode() & 0o777);
     write(path, bytes, Durability::Durable)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))
+    fault::point!("atomic.mode", path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .map_err(at("set the mode of", path))
 }
 
 /// Adds `bytes` to the end of `path`, making the file if need be, and syncs.
@@ -100,6 +111,7 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 pub fn append_durable(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let fail = || at("append to", path);
     let fresh = !path.exists();
+    fault::point!("append.open", path).map_err(fail())?;
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
@@ -107,7 +119,10 @@ pub fn append_durable(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(path)
         .map_err(fail())?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail())?;
+    fault::write!("append.write", bytes, |bytes| file.write_all(bytes))
+        .and_then(|()| fault::point!("append.sync", path))
+        .and_then(|()| file.sync_all())
+        .map_err(fail())?;
     settle(path, if fresh { Durability::Durable } else { Durability::Volatile }).map_err(fail())
 }
 
@@ -119,7 +134,7 @@ pub fn make_dirs(path: &Path, durability: Durability) -> Result<(), WriteError> 
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_dirs(parent, durability)?;
     }
-    match DirBuilder::new().mode(0o700).create(path) {
+    match fault::point!("folder.make", path).and_then(|()| DirBuilder::new().mode(0o700).create(path)) {
         // Somebody else was quicker, which is as good.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other.and_then(|()| settle(path, durability)).map_err(at("make the directory", path)),
@@ -128,16 +143,20 @@ pub fn make_dirs(path: &Path, durability: Durability) -> Result<(), WriteError> 
 
 /// Replaces `path` by a symbolic link to `target`, without a moment in which neither exists.
 pub fn link(path: &Path, target: &Path) -> Result<(), WriteError> {
-    let (temp, ()) = with_temp(path, |temp| symlink(target, temp)).map_err(at("make the link", path))?;
-    fs::rename(&temp, path).map_err(|source| {
-        let _ = fs::remove_file(&temp);
+    let make = |temp: &Path| fault::point!("link.make", path).and_then(|()| symlink(target, temp));
+    let (temp, ()) = with_temp(path, make).map_err(at("make the link", path))?;
+    fault::point!("link.rename", path).and_then(|()| fs::rename(&temp, path)).map_err(|source| {
+        let _ = fault::point!("link.drop-temp", path).and_then(|()| fs::remove_file(&temp));
         at("make the link", path)(source)
     })
 }
 
 /// Moves whatever is at `path` to `aside`, which must be on the same file system, and syncs.
 pub fn move_aside(path: &Path, aside: &Path) -> Result<(), WriteError> {
-    fs::rename(path, aside).and_then(|()| settle(aside, Durability::Durable)).map_err(at("move aside", path))
+    fault::point!("aside.move", path)
+        .and_then(|()| fs::rename(path, aside))
+        .and_then(|()| settle(aside, Durability::Durable))
+        .map_err(at("move aside", path))
 }
 
 /// Removes a file and syncs its directory; fine where there is none.
@@ -148,7 +167,7 @@ pub fn remove_durably(path: &Path) -> Result<(), WriteError> {
 
 /// Removes the file `path`; one that is not there is as good as removed.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
-    match fs::remove_file(path) {
+    match fault::point!("atomic.remove", path).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
         _ => Ok(()),
     }
@@ -170,7 +189,10 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, WriteError> {
         }
         number += 1;
     };
-    fs::rename(path, &aside).and_then(|()| settle(path, Durability::Durable)).map_err(at("set aside", path))?;
+    fault::point!("aside.set", path)
+        .and_then(|()| fs::rename(path, &aside))
+        .and_then(|()| settle(path, Durability::Durable))
+        .map_err(at("set aside", path))?;
     Ok(Some(aside))
 }
 
@@ -221,7 +243,10 @@ fn with_temp<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Resul
 fn settle(path: &Path, durability: Durability) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match durability {
-        Durability::Durable => File::open(parent)?.sync_all(),
+        Durability::Durable => {
+            fault::point!("folder.sync", path)?;
+            File::open(parent)?.sync_all()
+        }
         Durability::Volatile => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ use crate::core::models::ModelTable;
 use crate::core::rates::RateTable;
 use crate::core::subscriber::{Slug, Subscriber};
 use crate::core::timer::TimerRecord;
+use crate::fault;
 
 /// Why home cannot be used.
 #[derive(Debug, Error)]
@@ -88,10 +89,12 @@ impl Home {
     pub fn ensure(&self) -> Result<(), HomeError> {
         let io = |source| HomeError::Io { path: self.path.clone(), source };
         if !self.path.is_dir() {
+            fault::point!("home.make", &self.path).map_err(io)?;
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(io)?;
         }
         let mode = fs::metadata(&self.path).map_err(io)?.permissions().mode();
         if mode & 0o077 != 0 {
+            fault::point!("home.mode", &self.path).map_err(io)?;
             fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700)).map_err(io)?;
         }
         Ok(())

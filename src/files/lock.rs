@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use thiserror::Error;
 
+use crate::fault;
+
 /// How often a lock that is waited for is tried.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -40,6 +42,8 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock, or returns none where somebody else holds it.
     pub fn try_exclusive(path: &Path) -> Result<Option<Self>, LockError> {
+        let fail = |source| LockError { action: "open", path: path.to_owned(), source };
+        fault::point!("lock.open", path).map_err(fail)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -48,7 +52,7 @@ impl Lock {
             .mode(0o600)
             .custom_flags(O_NOFOLLOW | O_NONBLOCK)
             .open(path)
-            .map_err(|source| LockError { action: "open", path: path.to_owned(), source })?;
+            .map_err(fail)?;
         Self::take(file, path)
     }
 
@@ -88,7 +92,7 @@ impl Lock {
     }
 
     fn take(file: File, path: &Path) -> Result<Option<Self>, LockError> {
-        match file.try_lock() {
+        match fault::point!("lock.take", path).map_err(TryLockError::Error).and_then(|()| file.try_lock()) {
             Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(LockError { action: "take", path: path.to_owned(), source }),

@@ -25,6 +25,7 @@ use crate::core::ids::StageId;
 use crate::core::state::{Stage, State};
 use crate::core::state_doc::{STATE_VERSION, StageDoc, StateDoc};
 use crate::core::step::Note;
+use crate::fault;
 
 /// Why the store cannot be used; each says what to do.
 #[derive(Debug, Error)]
@@ -77,6 +78,9 @@ pub enum StoreError {
     /// A file cannot be written.
     #[error("{0}; nothing was decided without being written, so the next tick goes on from the old state")]
     Write(#[from] WriteError),
+    /// It is decided, and could not be copied to its places yet.
+    #[error("{0}; it is decided all the same: it stands whole in .txn.json, and the next tick finishes it")]
+    Decided(Box<StoreError>),
     /// The lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -94,7 +98,15 @@ impl StoreError {
     /// Whether one of our own files does not hold what we wrote into it. No later tick can mend that by itself, unlike
     /// a disk that is full or a permission that is missing.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Transaction { .. } | Self::Ledger(LedgerError::Broken { .. }))
+        match self {
+            Self::Decided(why) => why.is_damage(),
+            other => {
+                matches!(
+                    other,
+                    Self::Corrupt { .. } | Self::Transaction { .. } | Self::Ledger(LedgerError::Broken { .. })
+                )
+            }
+        }
     }
 }
 
@@ -275,7 +287,7 @@ impl Store {
         let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
         let (txn, bytes) = txn.sealed().map_err(encode)?;
         atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
-        self.apply(&txn)
+        self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
     }
 
     /// Latches a halt when the state itself cannot be read: only the budget is written.
@@ -323,7 +335,8 @@ impl Store {
             atomic::write(&name, &tear.rest, Durability::Durable)?;
             let io = |source| StoreError::Ledger(LedgerError::Io { path: path.clone(), source });
             let file = ledger::open_to_write(&path)?;
-            file.set_len(tear.head.length).and_then(|()| file.sync_data()).map_err(io)?;
+            fault::point!("ledger.cut", &path).and_then(|()| file.set_len(tear.head.length)).map_err(io)?;
+            fault::point!("ledger.cut-sync", &path).and_then(|()| file.sync_data()).map_err(io)?;
             Some(name)
         };
         if !lines.is_empty() {
@@ -412,6 +425,7 @@ fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
 fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
+    fault::point!("ledger.open", path).map_err(io)?;
     let mut file = ledger::open_to_write(path)?;
     let length = file.metadata().map_err(io)?.len();
     if length < offset {
@@ -420,17 +434,22 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
     file.seek(SeekFrom::Start(offset)).map_err(io)?;
     let mut there = Vec::new();
     (&mut file).take(lines.len() as u64 + 1).read_to_end(&mut there).map_err(io)?;
+    if there.len() <= lines.len() {
+        // A power cut may leave the length of a write without its bytes.
+        while there.pop_if(|byte| *byte == 0).is_some() {}
+    }
     if !lines.starts_with(&there) {
         return Err(foreign(path, UNWRITTEN));
     }
     if there.len() < lines.len() {
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
-        file.write_all(lines).map_err(io)?;
+        fault::write!("ledger.write", lines, |lines| file.write_all(lines)).map_err(io)?;
     }
-    file.sync_data().map_err(io)?;
+    fault::point!("ledger.sync", path).and_then(|()| file.sync_data()).map_err(io)?;
     if offset == 0
         && let Some(parent) = path.parent()
     {
+        fault::point!("ledger.folder-sync", path).map_err(io)?;
         fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
     }
     Ok(())

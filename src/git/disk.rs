@@ -9,6 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{At, GitError};
+use crate::fault;
 
 /// What is at a path, links not followed; none where nothing is.
 pub(super) fn look(path: &Path) -> Result<Option<Metadata>, GitError> {
@@ -69,16 +70,18 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, GitError> {
 
 /// Makes a folder and those above it.
 pub(super) fn make_folder(path: &Path) -> Result<(), GitError> {
-    fs::create_dir_all(path).at("create the folder", path)
+    fault::point!("git.folder", path).and_then(|()| fs::create_dir_all(path)).at("create the folder", path)
 }
 
 /// Flushes a folder's entries to disk.
 pub(super) fn sync_folder(path: &Path) -> Result<(), GitError> {
+    fault::point!("git.sync-folder", path).at("flush", path)?;
     File::open(path).and_then(|folder| folder.sync_all()).at("flush", path)
 }
 
 /// Flushes a file to disk.
 pub(super) fn sync_file(path: &Path) -> Result<(), GitError> {
+    fault::point!("git.sync-file", path).at("flush", path)?;
     File::open(path).and_then(|file| file.sync_all()).at("flush", path)
 }
 
@@ -88,9 +91,11 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let fresh = folder.join(name);
-    File::create(&fresh)
+    fault::point!("git.note.make", path)
+        .and_then(|()| File::create(&fresh))
         .and_then(|mut file| {
-            file.write_all(bytes)?;
+            fault::write!("git.note.write", bytes, |bytes| file.write_all(bytes))?;
+            fault::point!("git.note.sync", path)?;
             file.sync_all()
         })
         .at("write", &fresh)?;
@@ -101,7 +106,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
 /// Writes a file inside a fresh checkout, where nothing needs to survive a crash.
 pub(super) fn write_plainly(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     remove_file(path)?;
-    fs::write(path, bytes).at("write", path)
+    fault::write!("git.write", bytes, |bytes| fs::write(path, bytes)).at("write", path)
 }
 
 /// Whether a lock was taken.
@@ -115,15 +120,18 @@ pub(super) enum Taken {
 
 /// Makes `lock` a second name of `token`, unless something has that name: the lock appears with its content, whole.
 pub(super) fn link_exclusively(token: &Path, lock: &Path) -> Result<Taken, GitError> {
-    match fs::hard_link(token, lock) {
+    match fault::point!("git.lock.link", lock).and_then(|()| fs::hard_link(token, lock)) {
         Ok(()) => Ok(Taken::Now),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Taken::ByAnother),
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
             // A file system without hard links: the content follows the name a moment later.
-            match OpenOptions::new().write(true).create_new(true).open(lock) {
+            let made = fault::point!("git.lock.make", lock)
+                .and_then(|()| OpenOptions::new().write(true).create_new(true).open(lock));
+            match made {
                 Ok(mut file) => {
                     let bytes = fs::read(token).at("read", token)?;
-                    file.write_all(&bytes).and_then(|()| file.sync_all()).at("write", lock)?;
+                    fault::write!("git.lock.write", &bytes, |bytes| file.write_all(bytes)).at("write", lock)?;
+                    fault::point!("git.lock.sync", lock).and_then(|()| file.sync_all()).at("write", lock)?;
                     Ok(Taken::Now)
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Taken::ByAnother),
@@ -136,22 +144,23 @@ pub(super) fn link_exclusively(token: &Path, lock: &Path) -> Result<Taken, GitEr
 
 /// Renames, replacing what is there.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), GitError> {
-    fs::rename(from, to).at("rename", from)
+    fault::point!("git.rename", to).and_then(|()| fs::rename(from, to)).at("rename", from)
 }
 
 /// Moves a file or link over another, also from one file system to another; the target is always old or new.
 pub(super) fn move_over(from: &Path, to: &Path, aside: &Path) -> Result<(), GitError> {
-    match fs::rename(from, to) {
+    match fault::point!("git.move", to).and_then(|()| fs::rename(from, to)) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             remove_file(aside)?;
             if look(from)?.is_some_and(|found| found.is_symlink()) {
                 let target = fs::read_link(from).at("read", from)?;
+                fault::point!("git.move.link", aside).at("create", aside)?;
                 std::os::unix::fs::symlink(target, aside).at("create", aside)?;
             } else {
-                fs::copy(from, aside).at("copy", from)?;
+                fault::point!("git.move.copy", aside).and_then(|()| fs::copy(from, aside)).at("copy", from)?;
                 sync_file(aside)?;
             }
-            fs::rename(aside, to).at("rename", aside)
+            fault::point!("git.move.rename", to).and_then(|()| fs::rename(aside, to)).at("rename", aside)
         }
         done => done.at("rename", from),
     }
@@ -159,19 +168,23 @@ pub(super) fn move_over(from: &Path, to: &Path, aside: &Path) -> Result<(), GitE
 
 /// Copies an index. Git compares files' times with the index's own, so the copy keeps that.
 pub(super) fn copy_index(from: &Path, to: &Path) -> Result<(), GitError> {
-    fs::copy(from, to).at("copy", from)?;
+    fault::point!("git.index.copy", to).and_then(|()| fs::copy(from, to)).at("copy", from)?;
     let changed = fs::metadata(from).and_then(|found| found.modified()).at("look at", from)?;
+    fault::point!("git.index.time", to).at("set the time of", to)?;
     OpenOptions::new().write(true).open(to).and_then(|file| file.set_modified(changed)).at("set the time of", to)
 }
 
 /// Makes `to` hold what `from` holds, unless it exists.
 pub(super) fn copy_once(from: &Path, to: &Path) -> Result<(), GitError> {
-    if is_there(to)? { Ok(()) } else { fs::copy(from, to).map(drop).at("copy", from) }
+    if is_there(to)? {
+        return Ok(());
+    }
+    fault::point!("git.copy-once", to).and_then(|()| fs::copy(from, to)).map(drop).at("copy", from)
 }
 
 /// Removes a file or link; fine where it is gone.
 pub(super) fn remove_file(path: &Path) -> Result<(), GitError> {
-    match fs::remove_file(path) {
+    match fault::point!("git.remove", path).and_then(|()| fs::remove_file(path)) {
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(error).at("remove", path)
         }
@@ -181,7 +194,7 @@ pub(super) fn remove_file(path: &Path) -> Result<(), GitError> {
 
 /// Removes a folder if it is empty, and says whether it is gone.
 pub(super) fn remove_empty_folder(path: &Path) -> bool {
-    fs::remove_dir(path).is_ok()
+    fault::point!("git.remove-folder", path).and_then(|()| fs::remove_dir(path)).is_ok()
 }
 
 /// Removes a folder with all it holds, or a file or link; also where an agent took the write permission away.
@@ -191,11 +204,11 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), GitError> {
         Some(found) if !found.is_dir() => return remove_file(path),
         Some(_) => {}
     }
-    if fs::remove_dir_all(path).is_ok() {
+    if fault::point!("git.remove-tree", path).and_then(|()| fs::remove_dir_all(path)).is_ok() {
         return Ok(());
     }
     open_up(path)?;
-    match fs::remove_dir_all(path) {
+    match fault::point!("git.remove-opened", path).and_then(|()| fs::remove_dir_all(path)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", path),
         _ => Ok(()),
     }
@@ -223,7 +236,9 @@ fn allow(path: &Path, bits: u32) -> Result<(), GitError> {
     if mode & bits == bits {
         return Ok(());
     }
-    fs::set_permissions(path, Permissions::from_mode(mode | bits)).at("change the permissions of", path)
+    fault::point!("git.mode", path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode | bits)))
+        .at("change the permissions of", path)
 }
 
 /// Whether two files or links hold the same, type and executable bit included.

@@ -150,11 +150,18 @@ impl GitError {
     /// Whether the same may well succeed a little later: git was killed or could not start, or the disk was full. It
     /// says nothing about what the repository or a worktree holds.
     pub fn may_pass(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        use std::io::ErrorKind::{
+            Interrupted, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StorageFull,
+        };
+        // Permissions that an agent took away in its own worktree are `Unreadable`.
+        const PASSING: [std::io::ErrorKind; 6] =
+            [Interrupted, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StorageFull];
         match self {
             Self::CannotStart { .. } | Self::TimedOut { .. } => true,
             Self::Failed { end, stderr, .. } => end.starts_with("signal") || stderr.contains("No space left on device"),
-            Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem),
+            Self::Io { source, .. } => {
+                PASSING.contains(&source.kind()) || source.raw_os_error() == Some(nix::libc::EIO)
+            }
             _ => false,
         }
     }

@@ -7,7 +7,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::error::GitError;
+use crate::fault;
 
 /// How long one git command may take before it is killed.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -50,6 +51,10 @@ const OPTIONS: &[&str] = &[
     "submodule.recurse=false",
     "log.showSignature=false",
 ];
+
+/// Commands that change nothing.
+const LOOKS: [&str; 10] =
+    ["cat-file", "config", "diff-tree", "log", "ls-files", "ls-tree", "merge-base", "rev-list", "rev-parse", "version"];
 
 /// The environment of every call, beside `PATH`. The identity is the one reflogs are written under.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -309,7 +314,14 @@ impl Call<'_> {
             .stderr(Stdio::piped())
             .process_group(0);
         self.git.started.fetch_add(1, Ordering::Relaxed);
-        let child = command.spawn().map_err(|source| self.cannot_start(source))?;
+        // A git that only looks stands between the same two effects as its caller does.
+        let looks = self.arguments.first().is_some_and(|word| LOOKS.iter().any(|look| word == look));
+        let met =
+            if looks { fault::point!("git.look", self.words()) } else { fault::point!("git.start", self.words()) };
+        let child = met.and_then(|()| command.spawn()).map_err(|source| self.cannot_start(source))?;
+        if !looks {
+            let _ = fault::point!("git.wait", self.words());
+        }
         let (status, said) = self.attend(child)?;
         let code = status.code();
         if said.cut || code.is_some_and(|code| self.fine.contains(&code)) {
@@ -329,19 +341,18 @@ impl Call<'_> {
         let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
         let kill = || {
             // It may be gone already, which is what is wanted.
-            group.map(|group| killpg(group, Signal::SIGKILL).ok());
+            fault::point!("git.kill").ok().and(group).map(|group| killpg(group, Signal::SIGKILL).ok());
         };
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let input = self.input.take();
         let most = self.most;
         let mut timed_out = false;
-        let (out, err) = thread::scope(|scope| {
+        let (fed, out, err) = thread::scope(|scope| {
             let (ended, end) = mpsc::channel();
             let ended_too = ended.clone();
-            if let (Some(mut stdin), Some(input)) = (stdin, input) {
-                // A child that stops reading early says why through its exit code.
-                scope.spawn(move || stdin.write_all(&input).ok());
-            }
+            let fed = stdin.zip(input).map(|(mut stdin, input)| {
+                scope.spawn(move || fault::write!("git.input", &input, |input| stdin.write_all(input)))
+            });
             let out = scope.spawn(move || {
                 let bytes = stdout.map(|stream| drain(stream, most));
                 ended.send(bytes.as_ref().is_some_and(|bytes| bytes.len() > most)).ok();
@@ -363,7 +374,8 @@ impl Call<'_> {
                     }
                 }
             }
-            (out.join().unwrap_or_default(), err.join().unwrap_or_default())
+            let fed = fed.map_or(Ok(()), |fed| fed.join().unwrap_or(Ok(())));
+            (fed, out.join().unwrap_or_default(), err.join().unwrap_or_default())
         });
         // Both pipes are closed: the child has ended, or is about to.
         let mut pause = Duration::from_micros(50);
@@ -381,6 +393,12 @@ impl Call<'_> {
         };
         if timed_out {
             return Err(GitError::TimedOut { command: self.words(), dir: self.dir.clone(), limit: self.git.limit });
+        }
+        // A child that stops reading early says why through its exit code. One that was not given all of its input has
+        // answered another question.
+        match fed {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => return Err(self.cannot_start(source)),
+            _ => {}
         }
         let cut = out.len() > most;
         let stdout = if cut { out[..most].to_vec() } else { out };

@@ -12,6 +12,7 @@ use super::dir::{self, RunDir};
 use super::error::RunError;
 use super::process;
 use crate::core::run::{RunOrder, Started};
+use crate::fault;
 use crate::files::atomic::Durability;
 use crate::files::lock::Lock;
 
@@ -48,10 +49,11 @@ pub(super) fn claim(run_dir: &Path) -> Result<Claim, RunError> {
     close_inherited();
     // A session of our own: whoever kills the tick's process group or closes its terminal does not reach us.
     // The only failure is that we lead one already.
-    let _ = nix::unistd::setsid();
+    let _ = fault::point!("run.detach").map(|()| nix::unistd::setsid());
     #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_child_subreaper(true)
-        .map_err(|error| RunError::io("adopt orphans of", run_dir)(error.into()))?;
+    fault::point!("run.adopt")
+        .and_then(|()| Ok(nix::sys::prctl::set_child_subreaper(true)?))
+        .map_err(|error| RunError::io("adopt orphans of", run_dir)(error))?;
     handled_signals().thread_block().map_err(|error| RunError::io("block signals for", run_dir)(error.into()))?;
     let dir = RunDir::new(run_dir)?;
     std::env::set_current_dir("/").map_err(RunError::io("change to", Path::new("/")))?;

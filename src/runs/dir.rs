@@ -13,6 +13,7 @@ use super::error::RunError;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::ids::RunId;
 use crate::core::run::{AgentStarted, CancelMarker, RunOrder, Started};
+use crate::fault;
 use crate::files::atomic::{self, Durability};
 
 /// No document of a run is larger; gate records with many tails come nearest.
@@ -170,6 +171,7 @@ pub(super) fn write(path: &Path, document: &impl Serialize, durability: Durabili
 
 /// Opens a log of a run for appending, making it with mode 0600.
 pub(super) fn open_log(path: &Path) -> Result<File, RunError> {
+    fault::point!("log.open", path).map_err(RunError::io("open", path))?;
     OpenOptions::new()
         .append(true)
         .create(true)

@@ -15,6 +15,7 @@ use super::watch::{Cut, Followed, Watch};
 use crate::core::exit::{GateResult, ProcessEnd};
 use crate::core::honesty::output;
 use crate::core::run::{GateCommand, OutputRule};
+use crate::fault;
 
 /// How much of a command's output its record keeps, in characters.
 const TAIL_CHARS: usize = 4000;
@@ -70,7 +71,8 @@ pub(super) fn run(watch: &mut Watch<'_>, commands: &[GateCommand], log: &Path, s
 /// Writes the line that separates the commands in the log, and says where the command's own output begins.
 fn header(log: &Path, gate: &GateCommand) -> io::Result<u64> {
     let mut log = File::options().append(true).open(log)?;
-    writeln!(log, "== gate {}: {}", gate.name, gate.run.trim_end())?;
+    let line = format!("== gate {}: {}\n", gate.name, gate.run.trim_end());
+    fault::write!("gate.header", line.as_bytes(), |line| log.write_all(line))?;
     Ok(log.metadata()?.len())
 }
 

@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::program::{Environment, find, unblocked};
+use crate::fault;
 
 /// The most that is kept of an answer, in bytes.
 const LONGEST: u64 = 256 << 10;
@@ -88,13 +89,13 @@ impl Inquiry<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut child = match unblocked(|| command.spawn()) {
+        let mut child = match fault::point!("inquiry.start", name).and_then(|()| unblocked(|| command.spawn())) {
             Ok(child) => child,
             Err(error) => return Answer::NotStarted(format!("{name}: cannot be started: {error}")),
         };
         if let Some(mut stdin) = child.stdin.take() {
             // A program that reads nothing says by its answer why.
-            drop(stdin.write_all(self.input));
+            drop(fault::write!("inquiry.input", self.input, |input| stdin.write_all(input)));
         }
         let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let status = wait(&mut child, self.limit);
@@ -125,7 +126,7 @@ pub(super) fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Ve
 pub(super) fn end_group(child: &mut Child) {
     if let Ok(group) = i32::try_from(child.id()) {
         // It may be gone with all that it started, which is what is wanted.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        let _ = fault::point!("group.kill").map(|()| killpg(Pid::from_raw(group), Signal::SIGKILL));
     }
     // Without a child to wait for, there is nothing to reap.
     let _ = child.wait();

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::dir::{RunDir, open_log};
 use super::error::RunError;
 use crate::core::secrecy::GIVEN_PREFIX;
+use crate::fault;
 use crate::files::lock::Lock;
 
 /// How long a tick waits for the supervisor's first word. Resolving secrets may take longer, and need not be awaited.
@@ -64,10 +65,11 @@ pub fn launch_given(run_dir: &Path, exe: &Path, given: &BTreeMap<String, String>
     let mut supervisor = Command::new(exe);
     supervisor.arg("__supervise").arg(dir.path()).stdin(Stdio::from(lock.into_file())).stdout(word).stderr(log);
     supervisor.envs(given.iter().map(|(name, value)| (format!("{GIVEN_PREFIX}{name}"), value)));
-    let spawned = supervisor.current_dir(dir.path()).spawn();
+    let spawned = fault::point!("run.launch").and_then(|()| supervisor.current_dir(dir.path()).spawn());
     // Our copies of the lock and of the pipe's writing end must go: the supervisor's are the ones that count.
     drop(supervisor);
     spawned.map_err(RunError::io("start", exe))?;
+    let _ = fault::point!("run.hear");
 
     let (sender, heard) = mpsc::channel();
     std::thread::spawn(move || {

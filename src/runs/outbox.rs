@@ -14,7 +14,7 @@ use super::dir::RunDir;
 use super::redact::Redactor;
 use crate::core::exit::Outbox;
 use crate::core::run::{LAST_MESSAGE, RunOrder};
-use crate::files::atomic::{self, Durability};
+use crate::files::atomic::{self, Durability, WriteError};
 
 /// The largest envelope that is taken, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -27,42 +27,42 @@ pub(super) struct Collected {
 }
 
 /// Copies the envelope into the run's directory: the returned value of a verifier first, else the file.
+///
+/// An error is our own: the copy could not be written, which says nothing about what was handed in.
 pub(super) fn collect(
     dir: &RunDir,
     order: &RunOrder,
     returned: Option<&serde_json::Value>,
     redactor: &Redactor,
-) -> Collected {
+) -> Result<Collected, WriteError> {
     if let Err(fault) = keep_last_message(dir, order, redactor) {
         super::supervise::log(&fault);
     }
-    let Some(ask) = &order.outbox else { return Collected::default() };
+    let Some(ask) = &order.outbox else { return Ok(Collected::default()) };
     let bytes = match returned.filter(|_| ask.kind == Outbox::Verdict) {
         Some(value) => Ok(Some(value.to_string().into_bytes())),
         None => take(&order.cwd, &ask.path),
     };
-    let stored = bytes.and_then(|bytes| {
-        bytes.map_or(Ok(None), |bytes| {
-            store(&dir.outbox_file(ask.kind), &redactor.bytes(&bytes)).map(|()| Some(ask.kind))
-        })
-    });
-    match stored {
-        Ok(kind) => Collected { kind, fault: None },
+    Ok(match bytes {
+        Ok(None) => Collected::default(),
+        Ok(Some(bytes)) => {
+            store(&dir.outbox_file(ask.kind), &redactor.bytes(&bytes))?;
+            Collected { kind: Some(ask.kind), fault: None }
+        }
         Err(fault) => Collected { kind: None, fault: Some(fault) },
-    }
+    })
 }
 
 /// Copies the CLI's own last message beside the envelope, for people; most runs have none.
 fn keep_last_message(dir: &RunDir, order: &RunOrder, redactor: &Redactor) -> Result<(), String> {
-    let message = take(&order.cwd, Path::new(LAST_MESSAGE))?;
-    message.map_or(Ok(()), |bytes| store(&dir.path().join("last-message.txt"), &redactor.bytes(&bytes)))
+    let Some(bytes) = take(&order.cwd, Path::new(LAST_MESSAGE))? else { return Ok(()) };
+    store(&dir.path().join("last-message.txt"), &redactor.bytes(&bytes)).map_err(|error| error.to_string())
 }
 
-fn store(path: &Path, bytes: &[u8]) -> Result<(), String> {
+fn store(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let parent = path.parent().unwrap_or(path);
-    atomic::make_dirs(parent, Durability::Durable)
-        .and_then(|()| atomic::write(path, bytes, Durability::Durable))
-        .map_err(|error| error.to_string())
+    atomic::make_dirs(parent, Durability::Durable)?;
+    atomic::write(path, bytes, Durability::Durable)
 }
 
 /// Reads the file below `root`, following no link on the way; none where it does not exist.

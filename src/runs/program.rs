@@ -18,6 +18,7 @@ use super::redact::Redactor;
 use super::secret::Asker;
 use crate::core::run::{EnvEntry, EnvSource, RUN_VARIABLE, RunOrder, TOKEN_VARIABLE};
 use crate::core::secrecy::{names_secret, password_in_url};
+use crate::fault;
 use crate::files::lock::Lock;
 
 /// How the files begin that the kernel runs: scripts, ELF, and Mach-O in its byte orders and as a universal binary.
@@ -190,6 +191,7 @@ impl Start<'_> {
             .stdin(self.stdin)
             .stdout(self.stdout)
             .stderr(self.stderr);
+        fault::point!("program.start", self.argv)?;
         let child = unblocked(|| command.spawn())?;
         drop(inherited);
         Ok(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)))

@@ -27,6 +27,7 @@ use super::redact::SHORTEST;
 use super::tree;
 use crate::core::run::TOKEN_VARIABLE;
 use crate::core::secrecy::{API_KEYS, GIVEN_PREFIX};
+use crate::fault;
 
 /// How long one reference may take. A password manager that waits for a fingerprint at night must not hold a run.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -152,7 +153,8 @@ fn ask(mut resolver: Command, reference: &str, asker: Asker<'_>) -> Result<OsStr
         .stderr(Stdio::null())
         .env(TOKEN_VARIABLE, token)
         .process_group(0);
-    let mut child = unblocked(|| resolver.spawn())
+    let mut child = fault::point!("secret.start")
+        .and_then(|()| unblocked(|| resolver.spawn()))
         .map_err(|error| format!("{reference}: {} cannot be started: {error}", resolver.get_program().display()))?;
     let (sender, answer) = mpsc::channel();
     if let Some(output) = child.stdout.take() {

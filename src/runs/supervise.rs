@@ -43,6 +43,7 @@ use crate::core::exit::{
 use crate::core::ids::Role;
 use crate::core::run::{AgentStarted, EnvSource, ModelUse, Program, RegistryEntry};
 use crate::core::secrecy::GIVEN_PREFIX;
+use crate::fault;
 use crate::files::atomic::Durability;
 
 /// The longest line that a refusal quotes, in characters.
@@ -60,14 +61,16 @@ pub fn supervise(run_dir: &Path, meter_for: &MeterFor<'_>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let record = carry_out(&claim, meter_for);
-    let written = dir::write(&claim.dir.exit_file(), &record, Durability::Durable);
-    if let Err(error) = &written {
+    match carry_out(&claim, meter_for) {
         // Without its record the run is lost, and a later tick says so and tries again.
-        log(error);
-    }
-    if let Err(error) = registry::retire(&claim.dir, &entry(&claim), record.ended_at, Some(record.ended_by)) {
-        log(&error);
+        Err(error) => log(&error),
+        Ok(record) => {
+            if let Err(error) = dir::write(&claim.dir.exit_file(), &record, Durability::Durable) {
+                log(&error);
+            }
+            let retired = registry::retire(&claim.dir, &entry(&claim), record.ended_at, Some(record.ended_by));
+            retired.unwrap_or_else(|error| log(&error));
+        }
     }
     pulse(claim)
 }
@@ -83,7 +86,9 @@ struct Ending {
     redactor: Arc<Redactor>,
 }
 
-fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
+/// Runs the program and says how it went. An error is our own: what was handed in could not be kept, so that the run
+/// must be tried again, and nobody is to blame but the disk.
+fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<ExitRecord, RunError> {
     let begun = Instant::now();
     let before = resources();
     let ending = run_program(claim, meter_for).unwrap_or_else(|fault| {
@@ -99,7 +104,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
     }
     let redactor = &ending.redactor;
     let collected = if ran {
-        outbox::collect(&claim.dir, &claim.order, ending.meter.structured.as_ref(), redactor)
+        outbox::collect(&claim.dir, &claim.order, ending.meter.structured.as_ref(), redactor)?
     } else {
         outbox::Collected::default()
     };
@@ -126,7 +131,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         Some(Cut::Command) | None => EndedBy::Exit,
     };
     let (after, peak) = (resources(), peak_rss());
-    ExitRecord {
+    Ok(ExitRecord {
         run_id: claim.order.run_id.clone(),
         started_at: claim.started.started_at,
         ended_at: clock::now(),
@@ -144,7 +149,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
         outbox_fault: collected.fault,
         gates: ending.gates,
         secrets_in_work,
-    }
+    })
 }
 
 /// Starts the program and follows it to its end. An error means that nothing was started.
@@ -299,7 +304,8 @@ fn peak_rss() -> u64 {
 fn tell(line: &str) {
     let mut out = io::stdout();
     // A tick that is gone by now finds out from the files.
-    let _ = writeln!(out, "{}", line.replace('\n', " ")).and_then(|()| out.flush());
+    let line = line.replace('\n', " ") + "\n";
+    let _ = fault::write!("supervisor.word", line.as_bytes(), |line| out.write_all(line)).and_then(|()| out.flush());
     let _ = dup2_stdout(io::stderr().as_fd());
 }
 
@@ -315,6 +321,7 @@ fn pulse(claim: Claim) -> ExitCode {
     if let Err(error) = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?)) {
         log(&error);
     }
+    let _ = fault::point!("run.release");
     drop(lock);
     let Some((program, arguments)) = order.pulse.split_first() else { return ExitCode::SUCCESS };
     // What is blocked, and being a subreaper, would outlive exec.
@@ -330,7 +337,7 @@ fn pulse(claim: Claim) -> ExitCode {
     if let (Ok(stdout), Ok(stderr)) = (open_log(&dir.supervisor_log()), open_log(&dir.supervisor_log())) {
         tick.stdout(stdout).stderr(stderr);
     }
-    let error = tick.exec();
+    let error = fault::point!("run.pulse").err().unwrap_or_else(|| tick.exec());
     log(&format!("{program}: cannot be started, so the timer's tick goes on: {error}"));
     ExitCode::SUCCESS
 }

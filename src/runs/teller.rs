@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::error::RunError;
 use super::inquiry::{FAREWELL, collect, end_group, wait};
+use crate::fault;
 
 /// How much of what it printed is told where it failed, in bytes.
 const TOLD: usize = 2000;
@@ -30,13 +31,13 @@ pub fn start_teller(exe: &Path, notice: &Path) -> Result<(), RunError> {
     teller.arg("__tell").arg(notice);
     // A session of its own comes as its first act; a process group of its own keeps it out of ours until then.
     teller.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    teller.spawn().map(drop).map_err(RunError::io("start", exe))
+    fault::point!("teller.start").and_then(|()| teller.spawn()).map(drop).map_err(RunError::io("start", exe))
 }
 
 /// Leaves the session of whoever started this process, so that it outlives the tick under every scheduler.
 pub fn detach() {
     // It fails only for the leader of a process group, which has nothing to leave.
-    let _ = nix::unistd::setsid();
+    let _ = fault::point!("teller.detach").map(|()| nix::unistd::setsid());
 }
 
 /// Runs an operator's command to its end, or stops it and what it started at the limit.
@@ -50,7 +51,7 @@ pub fn run_command(argv: &[String], dir: &Path, limit: Duration, withheld: &[Str
     for name in withheld {
         command.env_remove(name);
     }
-    let mut child = match command.spawn() {
+    let mut child = match fault::point!("notify.start", argv).and_then(|()| command.spawn()) {
         Ok(child) => child,
         Err(error) => return CommandEnd::Failed(format!("{program} cannot be started: {error}")),
     };

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::process::{self, Row};
 use crate::core::run::{AgentStarted, Started, TOKEN_VARIABLE};
+use crate::fault;
 
 /// How long an interval between two rounds of KILL is.
 const ROUND: Duration = Duration::from_millis(20);
@@ -114,7 +115,7 @@ fn send<'a>(pids: impl Iterator<Item = &'a i32>, signals: &[Signal]) {
     for pid in pids.filter(|pid| **pid > 1) {
         for signal in signals {
             // A process that is gone by now is what was wanted.
-            let _ = kill(Pid::from_raw(*pid), *signal);
+            let _ = fault::point!("process.signal", signal).map(|()| kill(Pid::from_raw(*pid), *signal));
         }
     }
 }

@@ -29,6 +29,7 @@ use super::tail::{Tail, shares};
 use super::transcript::Transcript;
 use super::tree;
 use crate::core::exit::{EndedBy, ProcessEnd, Refusal};
+use crate::fault;
 
 /// How soon something is looked at again that has just moved.
 const QUICK: Duration = Duration::from_millis(20);
@@ -308,11 +309,9 @@ impl<'a> Watch<'a> {
         {
             if keep < len {
                 // What cannot be cut off now is cut off at the next look.
-                let _ = OpenOptions::new()
-                    .write(true)
-                    .custom_flags(O_NOFOLLOW | O_NONBLOCK)
-                    .open(path)
-                    .and_then(|log| log.set_len(keep));
+                let flags = O_NOFOLLOW | O_NONBLOCK;
+                let open = |path| OpenOptions::new().write(true).custom_flags(flags).open(path);
+                let _ = fault::point!("log.cut", path).and_then(|()| open(path)?.set_len(keep));
             }
         }
     }
@@ -323,7 +322,7 @@ impl<'a> Watch<'a> {
 
     #[cfg(target_os = "macos")]
     fn signal_group(&self, leader: Pid) {
-        let _ = nix::sys::signal::killpg(leader, Signal::SIGKILL);
+        let _ = fault::point!("agent.kill").map(|()| nix::sys::signal::killpg(leader, Signal::SIGKILL));
         self.signal(&[Signal::SIGKILL]);
     }
 }

@@ -17,7 +17,7 @@ use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::ledger::sha256_hex;
-use crate::files::store::{self, Loaded, Store};
+use crate::files::store::{self, Loaded, Store, StoreError};
 
 use super::brief;
 use super::error::TickError;
@@ -286,6 +286,8 @@ pub fn answer(site: &Site, stage: &StageId, text: &str) -> Result<Vec<Note>, Tic
     atomic::write(&path, text.as_bytes(), Durability::Durable)?;
     match command(site, Command::Answer(stage.clone())) {
         Ok(notes) => Ok(notes),
+        // The next tick finishes it, and the brief that follows needs the answer.
+        Err(error @ TickError::Store(StoreError::Decided(_))) => Err(error),
         Err(error) => {
             match before {
                 Some(bytes) => atomic::write(&path, &bytes, Durability::Durable)?,

@@ -12,6 +12,7 @@ use crate::core::observation::LandingSighting;
 use crate::core::run::StopReason;
 use crate::core::state::{Chore, Life, Stage, State, Stopping};
 use crate::core::step::Effect;
+use crate::fault;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::git::{Expect, RefName, Repo, WorktreeSpec};
@@ -134,7 +135,7 @@ pub(super) fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickErr
     }
     repo.remove_worktree(&worktree)?;
     // The folder of all checkouts goes with its last one; while others are in it this fails, and that is right.
-    drop(std::fs::remove_dir(site.worktrees()));
+    drop(fault::point!("worktrees.remove").and_then(|()| std::fs::remove_dir(site.worktrees())));
     atomic::make_dirs(&dir, Durability::Volatile)?;
     atomic::write(&marker, b"", Durability::Volatile)?;
     Ok(())
@@ -209,7 +210,8 @@ fn furnish(site: &Site, worktree: &Path, card_sha256: &str) -> Result<(), TickEr
             if let Some(parent) = to.parent() {
                 atomic::make_dirs(parent, Durability::Volatile)?;
             }
-            symlink(&from, &to).map_err(|source| TickError::Io { path: to, source })?;
+            let linked = fault::point!("worktree.link", &to).and_then(|()| symlink(&from, &to));
+            linked.map_err(|source| TickError::Io { path: to, source })?;
         }
     }
     Ok(())

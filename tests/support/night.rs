@@ -55,7 +55,13 @@ impl Night {
     /// A repository with one commit on `main`; nothing of ours in it.
     #[must_use]
     pub fn bare() -> Self {
-        let root = tempfile::Builder::new().prefix("autometta-night-").tempdir().expect("dir");
+        Self::bare_in(&std::env::temp_dir())
+    }
+
+    /// The same, in a folder of the test's choice.
+    #[must_use]
+    pub fn bare_in(folder: &Path) -> Self {
+        let root = tempfile::Builder::new().prefix("autometta-night-").tempdir_in(folder).expect("dir");
         let base = root.path().canonicalize().expect("path");
         let night = Self {
             repo: base.join("repo"),
