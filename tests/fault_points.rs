@@ -46,7 +46,7 @@ const DEATH_ONLY: [&str; 3] = ["git.wait", "run.hear", "run.release"];
 /// Writes into a file in its place. All others write a temp file, which a tear leaves as a death at the rename does.
 const IN_PLACE: [&str; 5] = ["append.write", "claim.write", "gate.header", "git.write", "ledger.write"];
 /// Points that this night does not pass, and why.
-const ELSEWHERE: [(&str, &str); 30] = [
+const ELSEWHERE: [(&str, &str); 34] = [
     ("agent.kill", "macOS only"),
     ("append.open", "a launch that failed leaves a line"),
     ("append.sync", "a launch that failed leaves a line"),
@@ -75,8 +75,12 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("ledger.folder-sync", "the first line: `init`"),
     ("link.drop-temp", "after a link that failed, so in cases of this test"),
     ("log.cut", "a program that floods its log: tests/runs_stop.rs"),
+    ("log.end-redacted", "a run with secrets: tests/leaks.rs"),
+    ("log.write-redacted", "a run with secrets: tests/leaks.rs"),
     ("process.signal", "a run that is stopped: tests/runs_stop.rs"),
     ("secret.start", "a secret from a program"),
+    ("waiter.start", "a night without a timer that waits: tests/scenarios_providers.rs"),
+    ("waiter.tick", "a night without a timer that waits: tests/scenarios_providers.rs"),
 ];
 
 /// The night without faults, act by act.

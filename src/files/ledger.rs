@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::regular::{self, NotRegular};
 use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::step::Note;
+use crate::fault;
 
 /// What the first line names as the line before it.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -123,6 +124,8 @@ fn refused(path: &Path, error: NotRegular) -> LedgerError {
 
 /// Opens the ledger to be changed, making it where it does not exist.
 pub(super) fn open_to_write(path: &Path) -> Result<File, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    fault::point!("ledger.open", path).map_err(io)?;
     let opened = regular::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false));
     let gone = || LedgerError::Io { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
     opened.map_err(|error| refused(path, error))?.ok_or_else(gone)

@@ -425,7 +425,6 @@ fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
 fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
-    fault::point!("ledger.open", path).map_err(io)?;
     let mut file = ledger::open_to_write(path)?;
     let length = file.metadata().map_err(io)?.len();
     if length < offset {

@@ -13,6 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::fault;
+
 /// The shortest value that is looked for, in bytes. Anything shorter stands in honest output by chance.
 pub const SHORTEST: usize = 6;
 
@@ -161,12 +163,16 @@ pub(super) fn pump(mut from: impl Read, into: &mut File, redactor: &Redactor) {
     loop {
         match from.read(&mut chunk) {
             Ok(0) => break,
-            Ok(read) => drop(into.write_all(&stream.push(&chunk[..read]))),
+            Ok(read) => {
+                let bytes = stream.push(&chunk[..read]);
+                drop(fault::write!("log.write-redacted", &bytes, |bytes| into.write_all(bytes)));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
-    drop(into.write_all(&stream.finish()));
+    let rest = stream.finish();
+    drop(fault::write!("log.end-redacted", &rest, |bytes| into.write_all(bytes)));
 }
 
 /// Everything that a value may look like.

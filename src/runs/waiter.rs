@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::error::RunError;
+use crate::fault;
 
 /// Starts the process that waits for a repository, and forgets it. `exe` is this program, `until` what it says to `ps`.
 pub fn start_waiter(exe: &Path, repo: &Path, until: &str) -> Result<(), RunError> {
@@ -14,12 +15,14 @@ pub fn start_waiter(exe: &Path, repo: &Path, until: &str) -> Result<(), RunError
     // It leaves this session as its first act; a process group of its own would keep it from that.
     waiter.arg("__wake").arg(repo).arg(until);
     waiter.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    waiter.spawn().map(drop).map_err(RunError::io("start", exe))
+    fault::point!("waiter.start", repo).and_then(|()| waiter.spawn()).map(drop).map_err(RunError::io("start", exe))
 }
 
 /// Makes this process the tick of a repository. What it held is free at that very moment; it only comes back where that
 /// is impossible.
 pub fn become_tick(exe: &Path, repo: &Path) -> RunError {
-    let error = Command::new(exe).arg("tick").arg("--repo").arg(repo).exec();
+    let mut tick = Command::new(exe);
+    tick.arg("tick").arg("--repo").arg(repo);
+    let error = fault::point!("waiter.tick", repo).err().unwrap_or_else(|| tick.exec());
     RunError::io("start", exe)(error)
 }
