@@ -123,7 +123,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> ExitRecord {
             provider.refusal.get_or_insert(refusal);
             EndedBy::Refused
         }
-        Some(Cut::Command) | None => EndedBy::Exit,
+        Some(Cut::Command) | None => ending.meter.own_cap.unwrap_or(EndedBy::Exit),
     };
     let (after, peak) = (resources(), peak_rss());
     ExitRecord {
