@@ -8,45 +8,20 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use autometta::core::card::Card;
 use autometta::core::grade::{Answer, ShownBy};
 use autometta::files::document;
 use serde_json::{Value, json};
+use support::clis::{CLAUDE, GPT, equipped};
 use support::model_server::{ModelServer, Scenario, Step};
-use support::night::{Night, text};
-
-const CLAUDE: &str = "Claude Sonnet 5 <claude-sonnet-5@local>";
-const GPT: &str = "GPT-5.6 Sol <gpt-5-6-sol@local>";
+use support::night::Night;
 
 /// A defect that the card's command shows, one that only reading shows, and a control.
 const STAGES: [(&str, u64); 3] = [("01-page-count", 3), ("23-mail-settings", 2), ("39-changelog-entry", 2)];
 
-/// A subscribed repository whose Claude and Codex ask this server.
 fn night(server: &ModelServer) -> Night {
-    let agents = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("agents");
-    let installer = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/install-agents");
-    let output = Command::new("bash").arg(installer).arg(&agents).output().expect("bash runs");
-    assert!(output.status.success(), "no agents, so no test of them: {}", text(&output.stderr));
-    let mut night = Night::bare();
-    let path = std::env::var("PATH").expect("PATH");
-    night.set("PATH", &format!("{}:{path}", agents.join("node_modules/.bin").display()));
-    let codex_home = night.base().join("user/.codex");
-    fs::create_dir_all(&codex_home).expect("folder");
-    fs::write(codex_home.join("config.toml"), server.codex_config()).expect("config");
-    fs::write(codex_home.join("auth.json"), r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-test"}"#).expect("login");
-    night.write(
-        ".autometta.yaml",
-        &format!(
-            "version: 1\nbase_branch: main\nfamilies:\n  claude:\n    auth: api\n    env:\n      \
-             ANTHROPIC_API_KEY: sk-ant-test\n      ANTHROPIC_BASE_URL: {}\n  codex:\n    auth: api\n    \
-             models: {{gpt-5-6-sol: gpt-5.6-sol}}\n    env:\n      OPENAI_API_KEY: sk-test\n      CODEX_HOME: {}\n",
-            server.url(),
-            codex_home.display()
-        ),
-    );
-    night
+    equipped(server, "", "")
 }
 
 fn verdict(stage: &str, criteria: u64, overall: &str, evidence: &str) -> Value {

@@ -150,3 +150,11 @@ fn a_lost_run_reads_its_clock_from_when_it_was_said_and_not_from_when_it_is_foun
     let resets_at = lost.provider.resets_at.expect("a reset");
     assert!((resets_at - expected).abs() < TimeDelta::seconds(5), "{resets_at} is not {expected}");
 }
+
+#[test]
+fn a_cost_cap_that_the_cli_holds_to_by_itself_ends_the_run_as_ours_does() {
+    let result = r#"echo '{"type":"result","subtype":"error_max_budget_usd","is_error":true,"total_cost_usd":0.12,"usage":{"input_tokens":70,"output_tokens":30}}'"#;
+    let (record, _) = run(DecoderKind::Claude, 1, &format!("{ANSWER}; {result}; exit 1"));
+    assert_eq!((record.ended_by, class(&record)), (EndedBy::CostCap, None));
+    assert_eq!((record.usage.total_tokens, record.usage.source), (Tokens(100), UsageSource::Result));
+}

@@ -57,6 +57,7 @@ impl StreamMeter for LineMeter {
             provider: ProviderReport::default(),
             succeeded: end == ProcessEnd::Code(0),
             structured: self.returned.then(|| serde_json::json!({"overall": "PASS"})),
+            own_cap: None,
         }
     }
 }

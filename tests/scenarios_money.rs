@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use support::night::{HAND_IN, Night, SAY_PASS};
+use support::night::{HAND_IN, LIMIT, Night, SAY_PASS};
 
 /// Tokens of one model turn of the metered stub.
 const TURN: u64 = 10_000;
@@ -92,6 +94,82 @@ fn scenario_25_thirty_one_dispatches_of_150_times_the_cap_pass_it_by_at_most_one
         .map(|stage| stage["tokens"].as_u64().expect("tokens"))
         .sum();
     assert_eq!(charged, spent, "the runs' charges are the spend");
+}
+
+/// Thirty-one runs that would each go on for 150 times their cap, their streams metered as they come. Gives what each
+/// was charged, in the order of its stage, and what was spent of the window's cap, which is the sum of theirs. Of
+/// several lanes each may be in a turn of its own when its cap comes.
+fn replay(lanes: u64, turn: u64, per_run: u64) -> (Vec<u64>, u64, u64) {
+    const STAGES: u64 = 31;
+    let (cap, turns) = (STAGES * per_run, 150 * per_run / turn);
+    let night = Night::bare();
+    // A turn takes its time, and the one that would follow the cap takes longer than any machine needs to look.
+    let step = format!(
+        r#"printf '{{"type":"assistant","message":{{"id":"m%s","content":[],"usage":{{"input_tokens":{},"output_tokens":100}}}}}}\n' "$n""#,
+        turn - 100
+    );
+    let enough = per_run.div_ceil(turn);
+    night.stub(
+        "worker",
+        &format!("n=0\nwhile [ $n -lt {turns} ]; do n=$((n+1)); {step}; [ $n -lt {enough} ] && sleep 0.1 || sleep 30 || exit; done"),
+    );
+    night.stub("verifier", SAY_PASS);
+    night.manifest(&format!("max_parallel: {lanes}"));
+    let manifest = night
+        .read("repo/.autometta.yaml")
+        .replace("identities: [\"Stub*\"]", "identities: [\"Stub*\"], decoder: claude");
+    night.write(".autometta.yaml", &manifest);
+    night.ok(&["init"]);
+    night.ok(&["budget", "set", "--tokens", &cap.to_string(), "--failures", "none"]);
+    for number in 1..=STAGES {
+        let budget = format!("- **Worker tokens:** {per_run}\n- **Worker cost:** $100");
+        queue(&night, &format!("{number:02}-work"), &format!("{number:02}.txt"), &budget);
+    }
+    let begun = Instant::now();
+    loop {
+        let _ = night.tick();
+        let (budget, status) = (night.budget(), night.status());
+        let (spent, reserved) = (budget["tokens_spent"].as_u64(), budget["tokens_reserved"].as_u64());
+        let (spent, reserved) = (spent.expect("spent"), reserved.expect("reserved"));
+        assert!(spent + reserved <= cap + turn, "{spent} spent and {reserved} reserved");
+        let stages = status["stages"].as_array().expect("stages");
+        let over = budget["halted"] == true || stages.iter().all(|stage| stage["status"] == "stalled");
+        if reserved == 0 && over {
+            break;
+        }
+        assert!(
+            begun.elapsed() < LIMIT * 3,
+            "in vain: the cap halts it, or all of them are over\n{}",
+            night.ok(&["log"])
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = night.status();
+    let stages = status["stages"].as_array().expect("stages");
+    let charged: Vec<_> = stages.iter().map(|stage| stage["tokens"].as_u64().expect("tokens")).collect();
+    for (stage, charged) in stages.iter().zip(&charged) {
+        let over = charged.saturating_sub(per_run);
+        println!("{} asked for {}, may take {per_run}: {charged}, {over} over", stage["id"], turns * turn);
+    }
+    let spent = night.budget()["tokens_spent"].as_u64().expect("spent");
+    assert_eq!(charged.iter().sum::<u64>(), spent, "the runs' charges are the spend");
+    println!("{spent} of {cap} spent, {} over", spent.saturating_sub(cap));
+    (charged, spent, cap)
+}
+
+#[test]
+fn scenario_25_thirty_one_streams_whose_turns_come_to_their_cap_pass_nothing() {
+    let (charged, spent, cap) = replay(6, 1000, 3000);
+    assert_eq!(charged, [3000; 31], "every run is stopped at its cap");
+    assert_eq!(spent, cap, "and so is the window");
+}
+
+#[test]
+fn scenario_25_thirty_one_streams_that_straddle_their_cap_pass_it_by_less_than_one_turn() {
+    let (charged, spent, cap) = replay(1, 1000, 2500);
+    assert!(charged.iter().all(|charged| [0, 3000].contains(charged)), "{charged:?}");
+    assert!(spent < cap + 1000, "{spent} of {cap}");
+    assert!(spent > cap - 2500, "the cap is what stopped it: {spent}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::exit::{ProcessEnd, ProviderReport, Refusal, Usage};
+use crate::core::exit::{EndedBy, ProcessEnd, ProviderReport, Refusal, Usage};
 use crate::core::run::RunOrder;
 
 use super::transcript::TranscriptPlace;
@@ -65,6 +65,8 @@ pub struct MeterResult {
     pub succeeded: bool,
     /// The value it returned by schema, where it was asked for one.
     pub structured: Option<serde_json::Value>,
+    /// The cap that the CLI, which holds to it by itself, says it ended for.
+    pub own_cap: Option<EndedBy>,
 }
 
 /// Makes the meter for an order.

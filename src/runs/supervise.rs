@@ -128,7 +128,7 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<ExitRecord, RunE
             provider.refusal.get_or_insert(refusal);
             EndedBy::Refused
         }
-        Some(Cut::Command) | None => EndedBy::Exit,
+        Some(Cut::Command) | None => ending.meter.own_cap.unwrap_or(EndedBy::Exit),
     };
     let (after, peak) = (resources(), peak_rss());
     Ok(ExitRecord {

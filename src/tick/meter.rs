@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta};
 
-use crate::core::exit::{ProcessEnd, Usage};
+use crate::core::exit::{EndedBy, ProcessEnd, Usage};
 use crate::core::quantity::Seconds;
 use crate::core::rates::Rates;
 use crate::core::run::{ModelUse, RunOrder};
-use crate::families::{self, Decoder, Success, Urgency};
+use crate::families::{self, Decoder, OwnCap, Success, Urgency};
 use crate::runs::{Hurry, MeterResult, Refused, StreamMeter, TranscriptPlace};
 
 use super::clock;
@@ -95,6 +95,8 @@ impl StreamMeter for FamilyMeter {
             provider: decoded.provider,
             succeeded: matches!(decoded.success, Success::Yes),
             structured: decoded.structured,
+            // A number of turns is no cap that we set.
+            own_cap: (decoded.own_cap == Some(OwnCap::Cost)).then_some(EndedBy::CostCap),
         }
     }
 }

@@ -8,5 +8,6 @@
     reason = "a broken test environment should fail loudly"
 )]
 
+pub mod clis;
 pub mod model_server;
 pub mod night;

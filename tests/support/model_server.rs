@@ -5,9 +5,11 @@
 //! and its n-th step answers the n-th request of the conversation. Everything that was answered is on record, with the
 //! usage that was reported, so that a test can compare sums.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -55,8 +57,14 @@ enum Action {
     Run(String),
     Say(String),
     Answer(Value),
-    Refuse { status: u16, body: Value, headers: Vec<(String, String)> },
+    Refuse {
+        status: u16,
+        body: Value,
+        headers: Vec<(String, String)>,
+    },
     Hang(Duration),
+    /// What another action would answer, but only its beginning: then the connection is closed.
+    Drop(Box<Action>),
 }
 
 /// One answer of the model.
@@ -99,6 +107,11 @@ impl Step {
         Self { usage: StepUsage::NONE, ..Self::new(Action::Hang(time)) }
     }
 
+    /// Breaks its answer off before it is complete, and closes the connection.
+    pub fn dropped(self) -> Self {
+        Self { action: Action::Drop(Box::new(self.action)), ..self }
+    }
+
     /// Adds a header to a refusal.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Action::Refuse { headers, .. } = &mut self.action {
@@ -124,17 +137,33 @@ impl Step {
 pub struct Scenario {
     words: String,
     steps: Vec<Step>,
+    weather: Option<Weather>,
+}
+
+/// What every request gets for a time, whatever the step is.
+#[derive(Debug, Clone)]
+struct Weather {
+    from: usize,
+    times: usize,
+    step: Step,
 }
 
 impl Scenario {
     /// For prompts that contain these words; the empty text is in every prompt.
     pub fn when(words: &str) -> Self {
-        Self { words: words.to_owned(), steps: Vec::new() }
+        Self { words: words.to_owned(), steps: Vec::new(), weather: None }
     }
 
     /// Adds the next step.
     pub fn then(mut self, step: Step) -> Self {
         self.steps.push(step);
+        self
+    }
+
+    /// Has requests from this step on (counted from 0) answered by another one, so many times or until
+    /// [`ModelServer::clear_up`].
+    pub fn weather(mut self, from: usize, times: usize, step: Step) -> Self {
+        self.weather = Some(Weather { from, times, step });
         self
     }
 }
@@ -161,11 +190,27 @@ pub struct Answered {
 struct Shared {
     scenarios: Vec<Scenario>,
     answered: Mutex<Vec<Answered>>,
+    /// How many requests the weather of each scenario has answered, by its words.
+    weathered: Mutex<BTreeMap<String, usize>>,
+    clear: AtomicBool,
     stopped: Mutex<bool>,
     stop: Condvar,
 }
 
 impl Shared {
+    /// What answers this request of a scenario.
+    fn step(&self, scenario: &Scenario, turn: usize) -> Step {
+        let step = || scenario.steps.get(turn).cloned().unwrap_or_else(|| Step::say("done"));
+        let Some(weather) = &scenario.weather else { return step() };
+        let mut weathered = locked(&self.weathered);
+        let times = weathered.entry(scenario.words.clone()).or_default();
+        if turn < weather.from || *times >= weather.times || self.clear.load(Ordering::SeqCst) {
+            return step();
+        }
+        *times += 1;
+        weather.step.clone()
+    }
+
     /// Waits; false if the server was stopped meanwhile.
     fn wait(&self, time: Duration) -> bool {
         let (stopped, _) = self
@@ -220,6 +265,11 @@ impl ModelServer {
     /// Everything answered so far, oldest first.
     pub fn answered(&self) -> Vec<Answered> {
         locked(&self.shared.answered).clone()
+    }
+
+    /// Ends the weather of every scenario.
+    pub fn clear_up(&self) {
+        self.shared.clear.store(true, Ordering::SeqCst);
     }
 
     /// The sum of what was reported by one interface.
@@ -303,7 +353,7 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     };
     let scenario = shared.scenarios.iter().find(|scenario| prompt.contains(&scenario.words));
     let step = match scenario {
-        Some(scenario) => scenario.steps.get(turn).cloned().unwrap_or_else(|| Step::say("done")),
+        Some(scenario) => shared.step(scenario, turn),
         None => Step::say("no scenario has its words in this prompt"),
     };
     locked(&shared.answered).push(Answered {
@@ -311,7 +361,7 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
         model: body["model"].as_str().unwrap_or_default().to_owned(),
         scenario: scenario.map(|scenario| scenario.words.clone()),
         step: turn,
-        usage: step.usage,
+        usage: reported(api, &step),
         credential: request.credential,
         body: body.clone(),
     });
@@ -325,13 +375,51 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
         }
         Action::Refuse { status, body, headers } => reply(&stream, *status, body, headers),
         action => {
-            let events = match api {
+            let (action, dropped) = match action {
+                Action::Drop(action) => (&**action, true),
+                action => (action, false),
+            };
+            let mut events = match api {
                 Api::Anthropic => anthropic_events(&body, action, step.usage),
                 Api::OpenAi => openai_events(action, step.usage),
             };
-            send_events(stream, &events)
+            if dropped {
+                // What completes the answer, with its final usage, is in the later events.
+                events.truncate(if api == Api::Anthropic { 3 } else { 1 });
+            }
+            if body["stream"] == true {
+                send_events(stream, &events)
+            } else {
+                reply(&stream, 200, &whole(&events), &[])
+            }
         }
     }
+}
+
+/// What a step reports: an answer that is broken off, its input and a placeholder of its output, or nothing yet.
+fn reported(api: Api, step: &Step) -> StepUsage {
+    match (&step.action, api) {
+        (Action::Drop(_), Api::Anthropic) => StepUsage { output: 1, ..step.usage },
+        (Action::Drop(_), Api::OpenAi) => StepUsage::NONE,
+        _ => step.usage,
+    }
+}
+
+/// Anthropic's answer to a request that wants no stream.
+fn whole(events: &[Value]) -> Value {
+    let mut message = events[0]["message"].clone();
+    let mut block = events[1]["content_block"].clone();
+    let delta = &events[2]["delta"];
+    match delta["partial_json"].as_str() {
+        Some(input) => block["input"] = serde_json::from_str(input).unwrap_or_default(),
+        None => block["text"] = delta["text"].clone(),
+    }
+    message["content"] = json!([block]);
+    if let Some(end) = events.get(4) {
+        message["stop_reason"] = end["delta"]["stop_reason"].clone();
+        message["usage"]["output_tokens"] = end["usage"]["output_tokens"].clone();
+    }
+    message
 }
 
 fn reply(mut stream: &TcpStream, status: u16, body: &Value, headers: &[(String, String)]) -> std::io::Result<()> {
@@ -449,6 +537,6 @@ fn spoken(action: &Action) -> String {
     match action {
         Action::Say(words) => words.clone(),
         Action::Answer(answer) => answer.to_string(),
-        Action::Run(_) | Action::Refuse { .. } | Action::Hang(_) => String::new(),
+        Action::Run(_) | Action::Refuse { .. } | Action::Hang(_) | Action::Drop(_) => String::new(),
     }
 }
