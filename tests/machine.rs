@@ -21,8 +21,10 @@ use autometta::core::observation::{
     Returned, Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, Rejected, operate, queued};
+use autometta::core::pace::{Limits, Pricing};
 use autometta::core::policy::{BreakerPolicy, Policy};
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
+use autometta::core::rates::Rates;
 use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
@@ -33,6 +35,17 @@ use proptest::prelude::*;
 
 const CAP: u64 = 6_000;
 const PER_RUN: u64 = 100;
+const RATES: Rates = Rates {
+    input: MicroUsd(50_000),
+    cached_input: MicroUsd(5_000),
+    cache_write: MicroUsd(50_000),
+    output: MicroUsd(250_000),
+};
+const PRICING: Pricing = Pricing {
+    rates: RATES,
+    worker: Limits { tokens: None, cost_usd: None },
+    verifier: Limits { tokens: None, cost_usd: None },
+};
 
 /// A small generator of choices, so that a failing case is one number.
 struct Dice(u64);
@@ -86,7 +99,8 @@ fn brief(card: &Card) -> Brief {
                 model_use: ModelUse::Model,
                 worker_caps: caps,
                 verifier_caps: caps,
-                pricing: None,
+                // Half of them are set aside for by history, between a tenth of their caps and all of them.
+                pricing: who.handle().starts_with(['v', 'x']).then_some(PRICING),
             })
             .collect(),
         fallbacks: fallbacks.clone(),
@@ -108,11 +122,13 @@ struct World {
 }
 
 impl World {
-    fn usage(&mut self) -> Usage {
+    /// A run is stopped at what was set aside for it.
+    fn usage(&mut self, reserved: Reservation) -> Usage {
         match self.dice.roll(4) {
             0 => Usage::default(),
             _ => Usage {
-                input_tokens: Tokens(self.dice.roll(PER_RUN + 1)),
+                input_tokens: Tokens(self.dice.roll(reserved.tokens.0 + 1)),
+                cost_usd: Some(MicroUsd(self.dice.roll(reserved.cost_usd.0 + 1))),
                 source: UsageSource::Result,
                 ..Usage::default()
             }
@@ -120,7 +136,8 @@ impl World {
         }
     }
 
-    fn record(&mut self, run: &RunId, outbox: Option<Outbox>) -> ExitRecord {
+    fn record(&mut self, flight: &Flight, outbox: Option<Outbox>) -> ExitRecord {
+        let run = &flight.run;
         let calls_model = run.role != Role::Gate;
         ExitRecord {
             run_id: run.clone(),
@@ -129,7 +146,7 @@ impl World {
             elapsed_seconds: 3.0,
             exit: ProcessEnd::Code(0),
             ended_by: EndedBy::Exit,
-            usage: if calls_model { self.usage() } else { Usage::none() },
+            usage: if calls_model { self.usage(flight.reserved) } else { Usage::none() },
             provider: ProviderReport::default(),
             peak_rss_bytes: 0,
             cpu_seconds: 0.0,
@@ -191,18 +208,19 @@ impl World {
             4 => {
                 self.ended.insert(run.clone());
                 let work = (run.role == Role::Worker).then(|| self.work(run));
-                let usage = if run.role == Role::Gate { Usage::none() } else { self.usage() };
+                let usage = if run.role == Role::Gate { Usage::none() } else { self.usage(flight.reserved) };
                 Sighting::Lost(Box::new(LostRun { usage, elapsed: None, work, detail: "lost".to_owned() }))
             }
             _ => {
                 self.ended.insert(run.clone());
-                Sighting::Ended(Box::new(self.end(run, tree)))
+                Sighting::Ended(Box::new(self.end(flight, tree)))
             }
         }
     }
 
-    fn end(&mut self, run: &RunId, tree: Option<&ObjectId>) -> Ended {
-        let mut record = self.record(run, None);
+    fn end(&mut self, flight: &Flight, tree: Option<&ObjectId>) -> Ended {
+        let run = &flight.run;
+        let mut record = self.record(flight, None);
         match self.dice.roll(12) {
             0 => record.exit = ProcessEnd::Signal(9),
             1 => record.ended_by = EndedBy::Timeout,
@@ -373,6 +391,10 @@ fn check(state: &State, budget: &Budget, policy: &Policy, cards: &BTreeMap<Stage
     assert_eq!(unique.len(), flights.len(), "two flights of one run");
     let reserved: Tokens = flights.iter().map(|flight| flight.reserved.tokens).sum();
     assert_eq!(budget.tokens_reserved, reserved, "what is reserved is what flies");
+    let reserved: MicroUsd = flights.iter().map(|flight| flight.reserved.cost_usd).sum();
+    assert_eq!(budget.cost_reserved_usd, reserved, "what is reserved is what flies, in dollars");
+    let reserved: Seconds = Seconds(flights.iter().map(|flight| flight.reserved.seconds.0).sum());
+    assert_eq!(budget.wall_clock_reserved_seconds, reserved, "what is reserved is what flies, in seconds");
     let charged: Tokens = state.stages.iter().flat_map(|stage| &stage.history).map(|past| past.tokens).sum();
     assert_eq!(budget.tokens_spent, charged, "every run is charged once");
     assert!(budget.tokens_spent.0 + budget.tokens_reserved.0 <= CAP, "a cap is passed");

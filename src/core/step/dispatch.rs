@@ -234,10 +234,10 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         if turn.budget.wants_probe(&placed.family, turn.now) && !probed.insert(placed.family.clone()) {
             continue;
         }
+        let caps = brief.reservation(&turn.budget, &placed.identity, Role::Verifier, caps);
         total.tokens += caps.tokens;
         total.cost_usd += caps.cost_usd;
         total.seconds += caps.seconds;
-        let caps = brief.reservation(&turn.budget, &placed.identity, Role::Verifier, caps);
         asked.push((index, placed, caps));
     }
     if asked.is_empty() {
