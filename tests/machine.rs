@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use autometta::core::budget::{Budget, Pause};
+use autometta::core::budget::{Budget, Deferral, DeferralCause, Pause};
 use autometta::core::card::Card;
 use autometta::core::card::LandingMode;
 use autometta::core::exit::{
@@ -605,4 +605,36 @@ fn enough_stages_land_for_the_check_to_see_something() {
         "only {fell} fallbacks, {broke} breakers opened, {closed} closed"
     );
     assert!(climbed >= 60 && over >= 20, "only {climbed} climbs, {over} rungs stepped over");
+}
+
+#[test]
+fn what_was_put_off_by_a_clock_far_ahead_goes_on_soon_after_that_was_set_right() {
+    let card = card("01-a", "", "- **Verifier:** V <v@local>");
+    let now = DateTime::UNIX_EPOCH + TimeDelta::days(400);
+    let far = now + TimeDelta::days(365);
+    let one: FamilyName = "one".parse().expect("family");
+    let mut stage = queued(&card, "01-a.md".to_owned(), "main".to_owned());
+    let Life::Pending(pending) = &mut stage.life else { panic!("it is queued") };
+    pending.not_before = Some(far);
+    let mut budget = Budget::default();
+    budget.pause(&one, None, far + TimeDelta::hours(2), "limit");
+    let (since, reason) = (far, "away".to_owned());
+    let until = far + TimeDelta::minutes(1);
+    budget.defer(Deferral { family: one.clone(), cause: DeferralCause::Offline, since, until, reason });
+    let policy = Policy::default();
+    for _ in 0..policy.breaker.failures {
+        budget.provider_failed(&one, &"02-b.1.worker".parse().expect("run"), "529", policy.breaker, far);
+    }
+    assert_eq!(budget.waits(now).len(), 3);
+    let mut state = State { stages: vec![stage], ..State::new("r".to_owned()) };
+    let seen = Observation {
+        tips: BTreeMap::from([("main".to_owned(), Some(id(1)))]),
+        briefs: BTreeMap::from([(card.stage.clone(), Ok(Box::new(brief(&card))))]),
+        ..Observation::default()
+    };
+    for minutes in [0, 61] {
+        let done = step(&state, &budget, &seen, &policy, now + TimeDelta::minutes(minutes));
+        (state, budget) = (done.state, done.budget);
+    }
+    assert_eq!(state.flights().count(), 1, "{:?}", budget.waits(now));
 }
