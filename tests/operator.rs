@@ -235,13 +235,10 @@ fn resume_refuses_while_a_cap_on_spend_is_still_reached_and_goes_on_once_it_is_r
     night.queue("01-work");
     // The stub reports no usage, so its whole reservation of three million is charged, and the verifier does not fit.
     night.wait("the cap", || night.tick().status.code() == Some(4));
-    refused(&night, &["resume"], &["token-cap", "state/budget.json"]);
+    refused(&night, &["resume"], &["token-cap", "`autometta budget set --tokens "]);
     assert_eq!(night.budget()["halted"], true);
     assert!(night.ok(&["status"]).contains("HALTED token-cap"));
-    let raised =
-        night.read("repo/state/budget.json").replace("\"token_cap_total\": 3000000", "\"token_cap_total\": 9000000");
-    night.write("state/budget.json", &raised);
-    night.ok(&["resume"]);
+    night.ok(&["budget", "set", "--tokens", "9M"]);
     night.tick_until("01-work", "completed");
 }
 

@@ -469,7 +469,7 @@ fn scenario_22_a_claude_worker_that_is_killed_starts_again_without_waiting_for_t
     assert_eq!((outcomes(&landed), &landed["attempt"]), (pairs(&expected), &json!(1)));
     assert_eq!(alive(&night, "01-work.1.worker"), Vec::<String>::new());
     let used = landed["history"][0]["tokens"].as_u64().expect("tokens");
-    assert!((1001..=1009).contains(&used), "what its stream told: {used}");
+    assert!((1001..=1060).contains(&used), "what its stream told: {used}");
 }
 
 #[test]
@@ -731,9 +731,9 @@ fn scenario_19_a_provider_that_hangs_is_cut_off_at_the_wall_clock_cap_and_the_ru
         });
         assert_eq!(night.git(&["show", &format!("wip/{stage}-attempt-1:{stage}.txt")]), format!("work by {run}"));
     }
-    // Claude streams its input and a placeholder of its output; Codex writes its figures into its session file.
+    // Claude streams its input, and what it wrote stands for its output; Codex writes its figures into its session file.
     let used = |stage: &str| night.stage(stage)["tokens"].as_u64().expect("tokens");
-    assert!((1501..=1540).contains(&used(claude)), "{}", used(claude));
+    assert!((1501..=1580).contains(&used(claude)), "{}", used(claude));
     assert_eq!(used(codex), 1540);
     assert_eq!(record(&night, "02-codex.1.worker")["usage"]["source"], "transcript");
     assert_eq!(night.budget()["tokens_spent"], json!(used(claude) + used(codex)));

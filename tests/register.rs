@@ -67,7 +67,7 @@ fn a_command_by_hand_joins_the_registry_and_leaves_the_state_alone() {
     let said: Value = serde_json::from_slice(&output.stdout).expect("json");
     let run = said["run_id"].as_str().expect("run");
     assert_eq!(run, "07-x.manual.verifier");
-    let entry = active(&night, run).expect("it is in the registry");
+    let entry = entered(&night, run);
     assert_eq!(
         (&entry["identity"], &entry["attempt"], &entry["role"]),
         (&json!("Judge <judge@local>"), &json!(0), &json!("verifier"))

@@ -247,7 +247,7 @@ pub fn commit_headline(text: &str) -> Option<String> {
         words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     };
     let line = text.lines().map(clean).find(|line| !line.is_empty())?;
-    if is_trailer(&line) { None } else { Some(shortened(&line)) }
+    if is_trailer(&line) { None } else { Some(shortened(&line)).filter(|short| !short.is_empty()) }
 }
 
 /// `Word-Word: …`, as in `Co-authored-by: …`. One word and a colon (`fix: …`) is an honest subject.
@@ -437,6 +437,7 @@ mod tests {
             ("Read a-b: c", Some("Read a-b: c")),
             ("", None),
             (" \n\u{7}\n", None),
+            (&",".repeat(80), None),
             ("Signed-off-by: Eve <eve@x>", None),
             ("Co-Authored-By : Eve <eve@x>", None),
             ("\u{200b}Signed-off-by: Eve", None),

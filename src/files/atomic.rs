@@ -104,7 +104,7 @@ pub fn append_durable(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         .append(true)
         .create(true)
         .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(path)
         .map_err(fail())?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail())?;

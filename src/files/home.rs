@@ -121,7 +121,12 @@ impl Home {
             let slug = slug.to_owned();
             let read = document::read(&path).map_err(HomeError::from).and_then(|bytes| {
                 let bytes = bytes.unwrap_or_default();
-                document::from_yaml::<Subscriber>(bytes).map_err(|faults| HomeError::Faults { path, faults })
+                let faulty = |faults| HomeError::Faults { path, faults };
+                match document::from_yaml::<Subscriber>(&bytes) {
+                    Ok(known) if known.validate().is_empty() => Ok(known),
+                    Ok(known) => Err(faulty(document::locate(&bytes, known.validate()))),
+                    Err(faults) => Err(faulty(faults)),
+                }
             });
             found.push((slug, read));
         }

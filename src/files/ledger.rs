@@ -1,7 +1,7 @@
 //! `ledger.jsonl`: one line per transition, each with the sha256 of the line before, so that a line that was changed,
 //! removed or put in shows.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::regular::{self, NotRegular};
 use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::step::Note;
 
@@ -19,6 +20,16 @@ pub const GENESIS: &str = "00000000000000000000000000000000000000000000000000000
 
 /// How much of the file's end is read to find its last line.
 const TAIL: u64 = 256 * 1024;
+
+/// The longest line, since the last one has to be found within [`TAIL`].
+const LONGEST_LINE: u64 = TAIL;
+
+/// How many characters of a detail a line tells. An agent writes as much as it likes, and JSON may need six bytes for
+/// each: so many still fit into [`LONGEST_LINE`].
+const LONGEST_DETAIL: usize = 32 * 1024;
+
+/// The largest ledger that is read at once, to mend it: some million lines.
+const MAX_BYTES: u64 = 512 * 1024 * 1024;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +62,13 @@ pub struct Head {
     pub length: u64,
 }
 
+impl Head {
+    /// The end of a ledger without lines.
+    fn genesis() -> Self {
+        Self { seq: 0, sha256: GENESIS.to_owned(), length: 0 }
+    }
+}
+
 /// Why the ledger cannot be used.
 #[derive(Debug, Error)]
 pub enum LedgerError {
@@ -61,6 +79,14 @@ pub enum LedgerError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// Something else stands where the file should be.
+    #[error("{}: a file is expected here, but it is {kind}; move it away", path.display())]
+    NotAFile {
+        /// The place.
+        path: PathBuf,
+        /// What stands there, as "a directory".
+        kind: &'static str,
     },
     /// A line is not what it should be.
     #[error("{path}: line {seq} is broken: {why}")]
@@ -83,23 +109,62 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Opens the ledger, where it is a file; none where there is nothing at that path.
+fn open(path: &Path) -> Result<Option<File>, LedgerError> {
+    regular::open(path).map_err(|error| refused(path, error))
+}
+
+fn refused(path: &Path, error: NotRegular) -> LedgerError {
+    match error {
+        NotRegular::Io(source) => LedgerError::Io { path: path.to_owned(), source },
+        NotRegular::Other(kind) => LedgerError::NotAFile { path: path.to_owned(), kind },
+    }
+}
+
+/// Opens the ledger to be changed, making it where it does not exist.
+pub(super) fn open_to_write(path: &Path) -> Result<File, LedgerError> {
+    let opened = regular::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false));
+    let gone = || LedgerError::Io { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
+    opened.map_err(|error| refused(path, error))?.ok_or_else(gone)
+}
+
+/// At most `most` bytes from an offset on; none where the ledger does not reach as far as that.
+pub(super) fn bytes_from(path: &Path, offset: u64, most: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    let Some(mut file) = open(path)? else { return Ok((offset == 0).then(Vec::new)) };
+    if file.metadata().map_err(io)?.len() < offset {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(io)?;
+    Ok(Some(bytes))
+}
+
 /// Finds the ledger's end without reading the rest of it.
 pub fn head(path: &Path) -> Result<Head, LedgerError> {
-    let io = |source| LedgerError::Io { path: path.to_owned(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 });
-        }
-        Err(error) => return Err(io(error)),
-    };
-    let length = file.metadata().map_err(io)?.len();
-    if length == 0 {
-        return Ok(Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 });
+    let Some(file) = open(path)? else { return Ok(Head::genesis()) };
+    let length = file.metadata().map_err(|source| LedgerError::Io { path: path.to_owned(), source })?.len();
+    head_of(path, file, length)
+}
+
+/// Where the first `length` bytes of the ledger end, whatever stands behind them.
+pub fn head_at(path: &Path, length: u64) -> Result<Head, LedgerError> {
+    match open(path)? {
+        Some(file) => head_of(path, file, length),
+        None => Ok(Head::genesis()),
     }
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).map_err(io)?;
+}
+
+fn head_of(path: &Path, mut file: File, length: u64) -> Result<Head, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    if length == 0 {
+        return Ok(Head::genesis());
+    }
+    let start = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(start)).map_err(io)?;
     let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail).map_err(io)?;
+    file.take(length - start).read_to_end(&mut tail).map_err(io)?;
     let broken = |why: &str| LedgerError::Broken { path: path.to_owned(), seq: 0, why: why.to_owned() };
     let body = tail.strip_suffix(b"\n").ok_or_else(|| broken("the last line has no end"))?;
     let last = body.rsplit(|byte| *byte == b'\n').next().unwrap_or(body);
@@ -110,11 +175,7 @@ pub fn head(path: &Path) -> Result<Head, LedgerError> {
 /// The ledger's last whole lines, at most this many bytes of them.
 pub fn tail(path: &Path, most: u64) -> Result<Vec<u8>, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io(error)),
-    };
+    let Some(mut file) = open(path)? else { return Ok(Vec::new()) };
     let length = file.metadata().map_err(io)?.len();
     let start = length.saturating_sub(most);
     file.seek(SeekFrom::Start(start)).map_err(io)?;
@@ -139,7 +200,8 @@ pub fn lines(
     let mut text = String::new();
     let mut prev = head.sha256.clone();
     for (seq, note) in (head.seq + 1..).zip(notes) {
-        let line = Line { seq, at, tick, prev, note: note.clone(), tokens_spent, cost_spent_usd };
+        let note = Note { detail: shortened(&note.detail), ..note.clone() };
+        let line = Line { seq, at, tick, prev, note, tokens_spent, cost_spent_usd };
         let json = serde_json::to_string(&line)?;
         prev = sha256_hex(json.as_bytes());
         text.push_str(&json);
@@ -148,10 +210,18 @@ pub fn lines(
     Ok(text)
 }
 
+/// What a line tells of a detail. The whole of it stands in the state and in the run's own directory.
+fn shortened(detail: &str) -> String {
+    match detail.char_indices().nth(LONGEST_DETAIL) {
+        Some((end, _)) => format!("{}… ({} bytes more)", &detail[..end], detail.len() - end),
+        None => detail.to_owned(),
+    }
+}
+
 /// The lines after a head that was read earlier.
 pub fn since(path: &Path, head: &Head) -> Result<Vec<Line>, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
+    let Some(mut file) = open(path)? else { return Err(io(std::io::ErrorKind::NotFound.into())) };
     file.seek(SeekFrom::Start(head.length)).map_err(io)?;
     let mut lines = Vec::new();
     for text in BufReader::new(file).lines() {
@@ -178,10 +248,10 @@ pub struct Tear {
 pub fn tear(path: &Path) -> Result<Option<Tear>, LedgerError> {
     match head(path) {
         Ok(_) => return Ok(None),
-        Err(error @ LedgerError::Io { .. }) => return Err(error),
         Err(LedgerError::Broken { .. }) => {}
+        Err(error) => return Err(error),
     }
-    let bytes = std::fs::read(path).map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
+    let bytes = read(path)?;
     let mut end = bytes.len();
     while let Some(newline) = bytes[..end].iter().rposition(|byte| *byte == b'\n') {
         let start = bytes[..newline].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
@@ -192,7 +262,20 @@ pub fn tear(path: &Path) -> Result<Option<Tear>, LedgerError> {
         }
         end = newline;
     }
-    Ok(Some(Tear { head: Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 }, rest: bytes }))
+    Ok(Some(Tear { head: Head::genesis(), rest: bytes }))
+}
+
+/// The whole ledger, where it is not too large to be read at once; nothing where there is none.
+fn read(path: &Path) -> Result<Vec<u8>, LedgerError> {
+    let io = |source| LedgerError::Io { path: path.to_owned(), source };
+    let Some(file) = open(path)? else { return Ok(Vec::new()) };
+    if file.metadata().map_err(io)?.len() > MAX_BYTES {
+        let why = format!("it is larger than {MAX_BYTES} bytes; move it away");
+        return Err(io(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
 }
 
 /// The lines of a copy that follow on a head: as text, whole lines, each with the hash of the one before. Empty where
@@ -217,10 +300,7 @@ pub fn following(copy: &[u8], head: &Head) -> Vec<u8> {
 
 /// Every line that can be read of a ledger that may be damaged, from a number on.
 pub fn readable_after(path: &Path, seq: u64) -> Result<Vec<Line>, LedgerError> {
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        other => other.map_err(|source| LedgerError::Io { path: path.to_owned(), source })?,
-    };
+    let bytes = read(path)?;
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|body| serde_json::from_slice::<Line>(body).ok());
     Ok(lines.filter(|line| line.seq > seq).collect())
 }
@@ -248,17 +328,13 @@ pub fn verify(path: &Path, sealed: Option<&Head>) -> Result<Head, LedgerError> {
 /// Walks the whole ledger, one line in memory at a time.
 pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
-    let mut head = Head { seq: 0, sha256: GENESIS.to_owned(), length: 0 };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(head),
-        Err(error) => return Err(io(error)),
-    };
+    let mut head = Head::genesis();
+    let Some(file) = open(path)? else { return Ok(head) };
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        let read = reader.read_until(b'\n', &mut bytes).map_err(io)?;
+        let read = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut bytes).map_err(io)?;
         if read == 0 {
             return Ok(head);
         }

@@ -11,5 +11,6 @@ pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod lock;
+pub mod regular;
 pub mod store;
 pub mod volume;

@@ -4,7 +4,9 @@
 //! only to copy it to its places, which the next holder of the lock does if this one dies. Only this module writes
 //! `state.yaml`, `budget.json` and `ledger.jsonl`.
 
-use std::fs::{self, OpenOptions};
+mod fits;
+
+use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,7 @@ use thiserror::Error;
 use super::atomic::{self, Durability, WriteError};
 use super::document::{self, DocumentError};
 use super::layout::Layout;
-use super::ledger::{self, Head, LedgerError, Tear};
+use super::ledger::{self, Head, LedgerError, Tear, sha256_hex};
 use super::lock::{Lock, LockError};
 use crate::core::budget::{Budget, Halt, HaltReason};
 use crate::core::fault::Faults;
@@ -121,6 +123,24 @@ struct Transaction {
     ledger_lines: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     archive: Vec<Archived>,
+    /// The sha256 of all the rest as it is written; absent in transactions of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl Transaction {
+    /// What is written, sealed.
+    fn sealed(mut self) -> Result<(Self, Vec<u8>), serde_json::Error> {
+        self.sha256 = Some(sha256_hex(&serde_json::to_vec(&self)?));
+        let bytes = serde_json::to_vec(&self)?;
+        Ok((self, bytes))
+    }
+
+    /// Whether it is as it was written.
+    fn is_unbroken(&mut self) -> bool {
+        let Some(seal) = self.sha256.take() else { return true };
+        serde_json::to_vec(self).is_ok_and(|bytes| sha256_hex(&bytes) == seal)
+    }
 }
 
 /// A stage that leaves the state.
@@ -195,6 +215,7 @@ impl Store {
         match read_txn(&self.layout)? {
             None => Ok(false),
             Some(txn) => {
+                fits::check(&self.layout, &txn)?;
                 self.apply(&txn)?;
                 Ok(true)
             }
@@ -250,8 +271,9 @@ impl Store {
         }
         let ledger_offset = head.map_or(0, |head| head.length);
         let archive = archived.iter().map(|stage| self.archived(stage)).collect::<Result<_, _>>()?;
-        let txn = Transaction { version: TRANSACTION_VERSION, state, budget, ledger_offset, ledger_lines, archive };
-        let bytes = serde_json::to_vec(&txn).map_err(encode)?;
+        let version = TRANSACTION_VERSION;
+        let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
+        let (txn, bytes) = txn.sealed().map_err(encode)?;
         atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
         self.apply(&txn)
     }
@@ -300,7 +322,7 @@ impl Store {
             let name = PathBuf::from(name);
             atomic::write(&name, &tear.rest, Durability::Durable)?;
             let io = |source| StoreError::Ledger(LedgerError::Io { path: path.clone(), source });
-            let file = OpenOptions::new().write(true).open(&path).map_err(io)?;
+            let file = ledger::open_to_write(&path)?;
             file.set_len(tear.head.length).and_then(|()| file.sync_data()).map_err(io)?;
             Some(name)
         };
@@ -345,7 +367,13 @@ fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
     let Some(bytes) = document::read(&path)? else { return Ok(None) };
     let refuse = |why: String| StoreError::Transaction { path: path.clone(), why };
     match serde_json::from_slice::<Transaction>(&bytes) {
-        Ok(txn) if txn.version == TRANSACTION_VERSION => Ok(Some(txn)),
+        Ok(mut txn) if txn.version == TRANSACTION_VERSION => {
+            if txn.is_unbroken() {
+                Ok(Some(txn))
+            } else {
+                Err(refuse("it is not as it was written".to_owned()))
+            }
+        }
         other => match version_of(&bytes) {
             Some(version) if version > u64::from(TRANSACTION_VERSION) => {
                 Err(StoreError::Newer { path: path.clone(), version, known: TRANSACTION_VERSION })
@@ -384,20 +412,16 @@ fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
 fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+    let mut file = ledger::open_to_write(path)?;
     let length = file.metadata().map_err(io)?.len();
-    let foreign = |why: &str| {
-        let why = format!("{why}; compare it with the copies on refs/autometta/state");
-        StoreError::Ledger(LedgerError::Broken { path: path.to_owned(), seq: 0, why })
-    };
     if length < offset {
-        return Err(foreign("the file is shorter than it was when the transaction under way was decided"));
+        return Err(foreign(path, SHORTER));
     }
     file.seek(SeekFrom::Start(offset)).map_err(io)?;
     let mut there = Vec::new();
     (&mut file).take(lines.len() as u64 + 1).read_to_end(&mut there).map_err(io)?;
     if !lines.starts_with(&there) {
-        return Err(foreign("the file holds lines that no transaction wrote"));
+        return Err(foreign(path, UNWRITTEN));
     }
     if there.len() < lines.len() {
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
@@ -410,6 +434,14 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
         fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
     }
     Ok(())
+}
+
+const SHORTER: &str = "the file is shorter than it was when the transaction under way was decided";
+const UNWRITTEN: &str = "the file holds lines that no transaction wrote";
+
+fn foreign(path: &Path, why: &str) -> StoreError {
+    let why = format!("{why}; compare it with the copies on refs/autometta/state");
+    StoreError::Ledger(LedgerError::Broken { path: path.to_owned(), seq: 0, why })
 }
 
 /// `state.yaml` as text.

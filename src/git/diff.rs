@@ -204,7 +204,7 @@ impl Objects {
 }
 
 /// Reads `diff-tree -z --raw [--numstat]`: `:mode mode id id status NUL path NUL`, then `added TAB removed TAB path NUL`.
-fn parse(bytes: &[u8]) -> Result<Comparison, GitError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Comparison, GitError> {
     let mut comparison = Comparison::default();
     let mut fields = bytes.split(|byte| *byte == 0);
     while let Some(field) = fields.next() {
@@ -230,8 +230,8 @@ fn parse(bytes: &[u8]) -> Result<Comparison, GitError> {
                 return Err(puzzling());
             };
             // A dash stands for a binary file, which has no lines.
-            comparison.insertions += added.parse().unwrap_or(0);
-            comparison.deletions += removed.parse().unwrap_or(0);
+            comparison.insertions = comparison.insertions.saturating_add(added.parse().unwrap_or(0));
+            comparison.deletions = comparison.deletions.saturating_add(removed.parse().unwrap_or(0));
         }
     }
     comparison.deltas.sort_by(|a, b| a.path.cmp(&b.path));

@@ -4,8 +4,8 @@
 #![expect(clippy::disallowed_methods, reason = "the git layer writes git's own files and checkouts, and only here")]
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{At, GitError};
@@ -31,7 +31,16 @@ pub(super) fn is_folder(path: &Path) -> Result<bool, GitError> {
 
 /// A file's bytes; none where it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, GitError> {
-    match fs::read(path) {
+    // A FIFO is opened without waiting, and then refused like every other thing that is no file.
+    let read = || {
+        let mut file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a file; move it away"));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map(|_| bytes)
+    };
+    match read() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error).at("read", path),

@@ -131,7 +131,7 @@ pub(super) fn forget_index(index: &Path) -> Result<(), GitError> {
 }
 
 /// Reads `tag SP mode SP id SP stage TAB path`, or `? path`.
-fn parse_line(line: &[u8]) -> Result<Listed, GitError> {
+pub(super) fn parse_line(line: &[u8]) -> Result<Listed, GitError> {
     let puzzling =
         || GitError::Puzzling { command: "git ls-files", answer: String::from_utf8_lossy(line).into_owned() };
     let (tag, rest) = match line {

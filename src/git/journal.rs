@@ -75,11 +75,11 @@ pub(super) fn end(git_dir: &Path) -> Result<(), GitError> {
     if is_ours(&lock)? { disk::remove_file(&lock) } else { Ok(()) }
 }
 
-fn write(order: &LandingOrder) -> String {
+pub(super) fn write(order: &LandingOrder) -> String {
     format!("{HEADING}\nbranch {}\nparent {}\ncommit {}\n", order.branch, order.parent, order.commit)
 }
 
-fn parse(content: &[u8]) -> Option<LandingOrder> {
+pub(super) fn parse(content: &[u8]) -> Option<LandingOrder> {
     let mut lines = std::str::from_utf8(content).ok()?.lines();
     let mut value = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned);
     // The heading reads as a name with a value, too.

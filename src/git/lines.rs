@@ -76,11 +76,11 @@ fn blob(line: &[u8]) -> Option<(String, u64)> {
 }
 
 /// One object of a batch: its size on a line, its bytes, a line feed.
-fn next_object(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn next_object(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let size: usize = std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()?;
-    let content = bytes.get(end + 1..end + 1 + size)?;
-    Some((content, bytes.get(end + 2 + size..)?))
+    let content = bytes.get(end + 1..)?.get(..size)?;
+    Some((content, bytes.get(end + 1 + size + 1..)?))
 }
 
 /// Lines as editors count them: a last one without a line feed is one, too.

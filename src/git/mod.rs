@@ -18,6 +18,8 @@ mod describe;
 mod diff;
 mod disk;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod journal;
 mod land;

@@ -122,7 +122,7 @@ impl Objects {
         let Some(end) = said.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
         let head = String::from_utf8_lossy(&said[..end]);
         let Some(size) = head.strip_prefix("blob ") else { return Ok(None) };
-        let content = size.parse().ok().and_then(|size: usize| said.get(end + 1..end + 1 + size));
+        let content = size.parse().ok().and_then(|size: usize| said.get(end + 1..)?.get(..size));
         content
             .map(|bytes| Some(bytes.to_vec()))
             .ok_or_else(|| GitError::Puzzling { command: "git cat-file", answer: head.clone().into_owned() })

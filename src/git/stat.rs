@@ -17,7 +17,7 @@ impl Objects {
 }
 
 /// Reads `diff-tree -z --numstat`: `added TAB removed TAB path NUL`, with dashes for a file that has no lines.
-fn parse(bytes: &[u8], most: usize) -> Result<DiffStat, GitError> {
+pub(super) fn parse(bytes: &[u8], most: usize) -> Result<DiffStat, GitError> {
     let mut stat = DiffStat::default();
     for field in bytes.split(|byte| *byte == 0).filter(|field| !field.is_empty()) {
         let text = String::from_utf8_lossy(field);
@@ -27,8 +27,8 @@ fn parse(bytes: &[u8], most: usize) -> Result<DiffStat, GitError> {
         };
         let (added, removed) = (added.parse().ok(), removed.parse().ok());
         stat.file_count += 1;
-        stat.added += added.unwrap_or(0);
-        stat.removed += removed.unwrap_or(0);
+        stat.added = stat.added.saturating_add(added.unwrap_or(0));
+        stat.removed = stat.removed.saturating_add(removed.unwrap_or(0));
         if stat.files.len() < most {
             stat.files.push(FileStat { path: path.to_owned(), added, removed });
         }

@@ -3,6 +3,7 @@
 use crate::core::ids::ObjectId;
 
 use super::error::GitError;
+use super::lines::next_object;
 use super::objects::{Objects, parse_id};
 use super::tree_path::TreePath;
 
@@ -54,19 +55,16 @@ impl Objects {
         let mut rest = said.stdout.as_slice();
         let mut blobs = Vec::new();
         for _ in ids {
-            let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(puzzling)?;
-            let size = std::str::from_utf8(&rest[..end]).ok().and_then(|size| size.parse::<usize>().ok());
-            let size = size.ok_or_else(puzzling)?;
-            let body = rest.get(end + 1..end + 1 + size).ok_or_else(puzzling)?;
+            let (body, behind) = next_object(rest).ok_or_else(puzzling)?;
             blobs.push(body.to_vec());
-            rest = rest.get(end + 2 + size..).unwrap_or_default();
+            rest = behind;
         }
         Ok(blobs)
     }
 }
 
 /// Reads `mode SP type SP id SP* size TAB path`.
-fn entry(line: &[u8]) -> Result<TreeFile, GitError> {
+pub(super) fn entry(line: &[u8]) -> Result<TreeFile, GitError> {
     let puzzling = || GitError::Puzzling { command: "git ls-tree", answer: String::from_utf8_lossy(line).into_owned() };
     let tab = line.iter().position(|byte| *byte == b'\t').ok_or_else(puzzling)?;
     let head = std::str::from_utf8(&line[..tab]).map_err(|_| puzzling())?;

@@ -174,7 +174,7 @@ pub(super) fn open_log(path: &Path) -> Result<File, RunError> {
         .append(true)
         .create(true)
         .mode(0o600)
-        .custom_flags(O_NOFOLLOW)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
         .open(path)
         .map_err(RunError::io("open", path))
 }

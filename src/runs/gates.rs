@@ -1,12 +1,13 @@
 //! Running a gate's commands, one after another, up to the first that fails.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::Pid;
 
 use super::tail::Tail;
@@ -104,7 +105,7 @@ fn error_line(log: &Path, offset: u64) -> Option<String> {
 }
 
 fn tail(log: &Path, offset: u64) -> io::Result<String> {
-    let log = File::open(log)?;
+    let log = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(log)?;
     let len = log.metadata()?.len();
     let from = offset.min(len).max(len.saturating_sub(TAIL_BYTES));
     let mut bytes = vec![0; usize::try_from(len - from).unwrap_or_default()];

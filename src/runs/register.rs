@@ -15,6 +15,7 @@ use super::stop::reap_lost;
 use crate::core::ids::{Role, RunId, StageId};
 use crate::core::run::{ProcessStamp, RegistryEntry};
 use crate::files::atomic::{self, Durability};
+use crate::files::document;
 use crate::files::lock::{self, Lock};
 
 /// How often a process is looked at.
@@ -80,7 +81,7 @@ pub fn registered(state: &Path) -> Vec<Registered> {
     let mut found: Vec<Registered> = entries
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().contains(".manual."))
-        .filter_map(|entry| serde_json::from_slice::<RegistryEntry>(&std::fs::read(entry.path()).ok()?).ok())
+        .filter_map(|entry| serde_json::from_slice::<RegistryEntry>(&document::read(&entry.path()).ok()??).ok())
         .filter(|entry| entry.run_id.is_manual())
         .map(|entry| {
             let lock = state.join("runs").join(entry.run_id.to_string()).join("run.lock");

@@ -6,12 +6,14 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -306,7 +308,11 @@ impl<'a> Watch<'a> {
         {
             if keep < len {
                 // What cannot be cut off now is cut off at the next look.
-                let _ = OpenOptions::new().write(true).open(path).and_then(|log| log.set_len(keep));
+                let _ = OpenOptions::new()
+                    .write(true)
+                    .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+                    .open(path)
+                    .and_then(|log| log.set_len(keep));
             }
         }
     }

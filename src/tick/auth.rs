@@ -93,7 +93,7 @@ fn family(site: &Site, spec: &FamilySpec, night: &Night, found: Found) -> Family
     if let Err(why) = &found.program {
         findings.push(Finding::fault(Area::Machine, format!("{}: {why}", spec.name)).mend(install(spec)));
     }
-    let variables = variables(spec, night);
+    let variables = variables(site, spec, night);
     let gets: BTreeSet<&str> = spec.env.keys().map(String::as_str).collect();
     let environment = spec.environment(user());
     let is_withheld = |name: &str| !gets.contains(name) && !environment.iter().any(|entry| entry.name == name);
@@ -116,7 +116,9 @@ fn family(site: &Site, spec: &FamilySpec, night: &Night, found: Found) -> Family
     }
 }
 
-fn variables(spec: &FamilySpec, night: &Night) -> Vec<Variable> {
+fn variables(site: &Site, spec: &FamilySpec, night: &Night) -> Vec<Variable> {
+    let given = site.manifest.families.get(&spec.name).and_then(|entry| entry.env.as_ref());
+    let is_given = |name: &str| given.is_some_and(|env| env.contains_key(name));
     let base = crate::families::invocation::BASE_ENV;
     let own = spec.environment(user()).into_iter().filter(|entry| !base.contains(&entry.name.as_str()));
     let show = |entry: crate::families::EnvEntry| {
@@ -125,7 +127,8 @@ fn variables(spec: &FamilySpec, night: &Night) -> Vec<Variable> {
                 let present = night.get(&entry.name).is_some();
                 (routes::origin(&entry.source), Some(present))
             }
-            EnvSource::Literal(_) => (routes::origin(&entry.source), Some(true)),
+            EnvSource::Literal(_) if is_given(&entry.name) => (routes::origin(&entry.source), Some(true)),
+            EnvSource::Literal(_) => ("autometta itself".to_owned(), Some(true)),
             EnvSource::Secret(SecretRef::Env(name)) => (routes::origin(&entry.source), Some(night.get(name).is_some())),
             EnvSource::Secret(SecretRef::File(path)) => (file_origin(path), None),
             EnvSource::Secret(_) => (routes::origin(&entry.source), None),

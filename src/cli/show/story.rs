@@ -19,6 +19,7 @@ use crate::core::state::PastRun;
 use crate::core::state_doc::StageDoc;
 use crate::files::document;
 use crate::files::ledger::{self, Line, sha256_hex};
+use crate::files::regular;
 use crate::files::store::{self, Loaded};
 use crate::git::Repo;
 use crate::tick::{Site, TickError};
@@ -245,7 +246,7 @@ fn record(site: &Site, stage: Option<&StageDoc>, run: RunId) -> Result<Record, T
 fn tail(path: &std::path::Path) -> Vec<String> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let read = || {
-        let mut file = fs::File::open(path)?;
+        let Ok(Some(mut file)) = regular::open(path) else { return Ok(Vec::new()) };
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         let mut bytes = Vec::new();

@@ -68,7 +68,7 @@ fn take_hunk<'t>(file: &mut FilePatch, lines: &mut impl Iterator<Item = &'t str>
 
 fn step(span: &mut Span) -> u64 {
     let number = span.0;
-    *span = (span.0 + 1, span.1.saturating_sub(1));
+    *span = (span.0.saturating_add(1), span.1.saturating_sub(1));
     number
 }
 

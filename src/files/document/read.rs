@@ -1,15 +1,14 @@
 //! Reading a file whole, where it is a file and not too large.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use thiserror::Error;
 
 use super::MAX_BYTES;
 use crate::core::fault::Faults;
+use crate::files::regular::{self, NotRegular};
 
 /// Why a document could not be read.
 #[derive(Debug, Error)]
@@ -64,16 +63,12 @@ impl DocumentError {
 /// Whatever stands there is no readable regular file of at most [`MAX_BYTES`].
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DocumentError> {
     let io = |source| DocumentError::Io { path: path.to_owned(), source };
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refusal(path).unwrap_or_else(|| io(error))),
+    let file = match regular::open(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
+        Err(NotRegular::Io(error)) => return Err(io(error)),
+        Err(NotRegular::Other(kind)) => return Err(DocumentError::NotAFile { path: path.to_owned(), kind }),
     };
-    let metadata = file.metadata().map_err(io)?;
-    if let Some(kind) = kind_of(metadata.file_type()) {
-        return Err(DocumentError::NotAFile { path: path.to_owned(), kind });
-    }
     match bounded(&file).map_err(io)? {
         Some(bytes) => Ok(Some(bytes)),
         None => Err(DocumentError::TooLarge { path: path.to_owned() }),
@@ -88,26 +83,9 @@ fn bounded(file: &File) -> std::io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() <= MAX_BYTES).then_some(bytes))
 }
 
-/// A clearer error than the one that opening a link or a socket gives.
-fn refusal(path: &Path) -> Option<DocumentError> {
-    let kind = kind_of(std::fs::symlink_metadata(path).ok()?.file_type())?;
-    Some(DocumentError::NotAFile { path: path.to_owned(), kind })
-}
-
-/// What stands there, where it is no regular file.
-fn kind_of(file_type: std::fs::FileType) -> Option<&'static str> {
-    match file_type {
-        it if it.is_file() => None,
-        it if it.is_dir() => Some("a directory"),
-        it if it.is_symlink() => Some("a symbolic link"),
-        it if it.is_fifo() => Some("a pipe (FIFO)"),
-        it if it.is_socket() => Some("a socket"),
-        _ => Some("a device"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
