@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use autometta::core::budget::{Budget, Pause};
+use autometta::core::budget::{Budget, Deferral, DeferralCause, Pause};
 use autometta::core::card::Card;
 use autometta::core::card::LandingMode;
 use autometta::core::exit::{
@@ -35,6 +35,17 @@ use proptest::prelude::*;
 
 const CAP: u64 = 6_000;
 const PER_RUN: u64 = 100;
+const RATES: Rates = Rates {
+    input: MicroUsd(50_000),
+    cached_input: MicroUsd(5_000),
+    cache_write: MicroUsd(50_000),
+    output: MicroUsd(250_000),
+};
+const PRICING: Pricing = Pricing {
+    rates: RATES,
+    worker: Limits { tokens: None, cost_usd: None },
+    verifier: Limits { tokens: None, cost_usd: None },
+};
 
 /// A small generator of choices, so that a failing case is one number.
 struct Dice(u64);
@@ -88,19 +99,12 @@ fn brief(card: &Card) -> Brief {
                 model_use: ModelUse::Model,
                 worker_caps: caps,
                 verifier_caps: caps,
-                pricing: Some(pricing()),
+                // Half of them are set aside for by history, between a tenth of their caps and all of them.
+                pricing: who.handle().starts_with(['v', 'x']).then_some(PRICING),
             })
             .collect(),
         fallbacks: fallbacks.clone(),
     }
-}
-
-/// What a run is reserved at differs from what it would be without any history, so that the two cannot be mixed up.
-fn pricing() -> Pricing {
-    let price = MicroUsd(1);
-    let rates = Rates { input: price, cached_input: price, cache_write: price, output: price };
-    let limits = Limits { tokens: Some(Tokens(PER_RUN)), cost_usd: Some(MicroUsd(7)) };
-    Pricing { rates, worker: limits, verifier: limits }
 }
 
 struct World {
@@ -118,11 +122,13 @@ struct World {
 }
 
 impl World {
-    fn usage(&mut self) -> Usage {
+    /// A run is stopped at what was set aside for it.
+    fn usage(&mut self, reserved: Reservation) -> Usage {
         match self.dice.roll(4) {
             0 => Usage::default(),
             _ => Usage {
-                input_tokens: Tokens(self.dice.roll(PER_RUN + 1)),
+                input_tokens: Tokens(self.dice.roll(reserved.tokens.0 + 1)),
+                cost_usd: Some(MicroUsd(self.dice.roll(reserved.cost_usd.0 + 1))),
                 source: UsageSource::Result,
                 ..Usage::default()
             }
@@ -130,7 +136,8 @@ impl World {
         }
     }
 
-    fn record(&mut self, run: &RunId, outbox: Option<Outbox>) -> ExitRecord {
+    fn record(&mut self, flight: &Flight, outbox: Option<Outbox>) -> ExitRecord {
+        let run = &flight.run;
         let calls_model = run.role != Role::Gate;
         ExitRecord {
             run_id: run.clone(),
@@ -139,7 +146,7 @@ impl World {
             elapsed_seconds: 3.0,
             exit: ProcessEnd::Code(0),
             ended_by: EndedBy::Exit,
-            usage: if calls_model { self.usage() } else { Usage::none() },
+            usage: if calls_model { self.usage(flight.reserved) } else { Usage::none() },
             provider: ProviderReport::default(),
             peak_rss_bytes: 0,
             cpu_seconds: 0.0,
@@ -201,18 +208,19 @@ impl World {
             4 => {
                 self.ended.insert(run.clone());
                 let work = (run.role == Role::Worker).then(|| self.work(run));
-                let usage = if run.role == Role::Gate { Usage::none() } else { self.usage() };
+                let usage = if run.role == Role::Gate { Usage::none() } else { self.usage(flight.reserved) };
                 Sighting::Lost(Box::new(LostRun { usage, elapsed: None, work, detail: "lost".to_owned() }))
             }
             _ => {
                 self.ended.insert(run.clone());
-                Sighting::Ended(Box::new(self.end(run, tree)))
+                Sighting::Ended(Box::new(self.end(flight, tree)))
             }
         }
     }
 
-    fn end(&mut self, run: &RunId, tree: Option<&ObjectId>) -> Ended {
-        let mut record = self.record(run, None);
+    fn end(&mut self, flight: &Flight, tree: Option<&ObjectId>) -> Ended {
+        let run = &flight.run;
+        let mut record = self.record(flight, None);
         match self.dice.roll(12) {
             0 => record.exit = ProcessEnd::Signal(9),
             1 => record.ended_by = EndedBy::Timeout,
@@ -383,8 +391,10 @@ fn check(state: &State, budget: &Budget, policy: &Policy, cards: &BTreeMap<Stage
     assert_eq!(unique.len(), flights.len(), "two flights of one run");
     let reserved: Tokens = flights.iter().map(|flight| flight.reserved.tokens).sum();
     assert_eq!(budget.tokens_reserved, reserved, "what is reserved is what flies");
-    let money: MicroUsd = flights.iter().map(|flight| flight.reserved.cost_usd).sum();
-    assert_eq!(budget.cost_reserved_usd, money, "what is reserved is what flies");
+    let reserved: MicroUsd = flights.iter().map(|flight| flight.reserved.cost_usd).sum();
+    assert_eq!(budget.cost_reserved_usd, reserved, "what is reserved is what flies, in dollars");
+    let reserved: Seconds = Seconds(flights.iter().map(|flight| flight.reserved.seconds.0).sum());
+    assert_eq!(budget.wall_clock_reserved_seconds, reserved, "what is reserved is what flies, in seconds");
     let charged: Tokens = state.stages.iter().flat_map(|stage| &stage.history).map(|past| past.tokens).sum();
     assert_eq!(budget.tokens_spent, charged, "every run is charged once");
     assert!(budget.tokens_spent.0 + budget.tokens_reserved.0 <= CAP, "a cap is passed");
@@ -595,4 +605,36 @@ fn enough_stages_land_for_the_check_to_see_something() {
         "only {fell} fallbacks, {broke} breakers opened, {closed} closed"
     );
     assert!(climbed >= 60 && over >= 20, "only {climbed} climbs, {over} rungs stepped over");
+}
+
+#[test]
+fn what_was_put_off_by_a_clock_far_ahead_goes_on_soon_after_that_was_set_right() {
+    let card = card("01-a", "", "- **Verifier:** V <v@local>");
+    let now = DateTime::UNIX_EPOCH + TimeDelta::days(400);
+    let far = now + TimeDelta::days(365);
+    let one: FamilyName = "one".parse().expect("family");
+    let mut stage = queued(&card, "01-a.md".to_owned(), "main".to_owned());
+    let Life::Pending(pending) = &mut stage.life else { panic!("it is queued") };
+    pending.not_before = Some(far);
+    let mut budget = Budget::default();
+    budget.pause(&one, None, far + TimeDelta::hours(2), "limit");
+    let (since, reason) = (far, "away".to_owned());
+    let until = far + TimeDelta::minutes(1);
+    budget.defer(Deferral { family: one.clone(), cause: DeferralCause::Offline, since, until, reason });
+    let policy = Policy::default();
+    for _ in 0..policy.breaker.failures {
+        budget.provider_failed(&one, &"02-b.1.worker".parse().expect("run"), "529", policy.breaker, far);
+    }
+    assert_eq!(budget.waits(now).len(), 3);
+    let mut state = State { stages: vec![stage], ..State::new("r".to_owned()) };
+    let seen = Observation {
+        tips: BTreeMap::from([("main".to_owned(), Some(id(1)))]),
+        briefs: BTreeMap::from([(card.stage.clone(), Ok(Box::new(brief(&card))))]),
+        ..Observation::default()
+    };
+    for minutes in [0, 61] {
+        let done = step(&state, &budget, &seen, &policy, now + TimeDelta::minutes(minutes));
+        (state, budget) = (done.state, done.budget);
+    }
+    assert_eq!(state.flights().count(), 1, "{:?}", budget.waits(now));
 }

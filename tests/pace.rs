@@ -66,8 +66,11 @@ fn a_reservation_follows_history_and_the_charge_is_what_the_cli_says() {
     let night = night(&works(400_000, 1.25), &judges(30_000, 0.05), "");
     for stage in ["01-a", "02-b", "03-c", "04-d", "05-e", "06-f"] {
         queue(&night, stage, METERED, "");
+        let sheet: Value = serde_json::from_str(&night.ok(&["budget", "--json"])).expect("json");
+        let next = sheet["next"]["ask"].clone();
         night.tick_until(stage, "completed");
         let reserved = document(&night, &format!("{stage}.1.worker"), "run.json")["reserved"].clone();
+        assert_eq!(next, reserved, "{stage}: `budget` says what is set aside");
         let judged = document(&night, &format!("{stage}.1.verifier"), "run.json")["reserved"].clone();
         let expected = if stage == "06-f" { (800_000, 100_000) } else { (3_000_000, 1_000_000) };
         let tokens = |reserved: &Value| reserved["tokens"].as_u64().expect("tokens");
@@ -260,4 +263,30 @@ fn a_stage_that_would_not_come_to_its_end_is_held_until_nothing_else_is_left() {
     assert!(detail.starts_with("04-d and nothing else is left to start") && detail.contains("1,950,000"), "{detail}");
     assert_eq!(night.stage("04-d")["attempt"], 0);
     assert_eq!(budget["tokens_spent"], 1_500_000, "nothing was burnt on it");
+}
+
+#[test]
+fn a_stage_that_is_held_for_its_cap_goes_on_by_itself_in_the_next_window() {
+    let more = "defaults: {worker_tokens: 420000, worker_cost: 9, verifier_tokens: 150000, verifier_cost: 9}\n\
+                caps: {tokens: 1950000, window: utc-day}";
+    let night = night(&works(400_000, 1.0), &judges(100_000, 0.5), more);
+    for stage in ["01-a", "02-b", "03-c"] {
+        queue(&night, stage, METERED, "");
+        night.tick_until(stage, "completed");
+    }
+    queue(&night, "04-d", METERED, "");
+    night.tick();
+    let budget = night.budget();
+    assert_eq!((&budget["halted"], &budget["halt_reason"]), (&json!(true), &json!("token-cap")), "{budget:#}");
+    // Spend of this quarter of an hour stays in it.
+    let tomorrow = || {
+        let mut tick = night.command(&["tick", "--repo", &night.repo.display().to_string()]);
+        assert!(tick.env("AUTOMETTA_CLOCK_OFFSET", "90000").status().expect("tick").success());
+    };
+    tomorrow();
+    let budget = night.budget();
+    assert_eq!((&budget["halted"], &budget["tokens_spent"]), (&json!(false), &json!(0)), "{budget:#}");
+    assert_eq!(budget["breaches"].as_array().map(Vec::len), Some(1), "{budget:#}");
+    tomorrow();
+    assert_eq!(night.stage("04-d")["attempt"], 1, "it has begun");
 }

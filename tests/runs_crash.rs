@@ -6,14 +6,17 @@
 mod runs_support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use autometta::core::exit::ProcessEnd;
-use autometta::core::quantity::Seconds;
-use autometta::core::run::{AgentStarted, ProcessStamp, StopReason};
-use autometta::runs::{Launched, RunError, Sighting, Stopped, SupervisorState, reap_lost, stop};
+use autometta::core::exit::{ProcessEnd, Usage, UsageSource};
+use autometta::core::quantity::{Seconds, Tokens};
+use autometta::core::run::{AgentStarted, EnvEntry, EnvSource, ModelUse, ProcessStamp, StopReason};
+use autometta::runs::{
+    Launched, MeterResult, Refused, RunError, Sighting, Stopped, StreamMeter, SupervisorState, probe, reap_lost, stop,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runs_support::{World, alive, wait_for};
@@ -53,6 +56,58 @@ fn scenario_22_a_run_without_its_supervisor_runs_until_a_tick_stops_it_and_is_lo
     reap_lost(&world.run_dir()).expect("reaped twice");
     assert!(!active.exists());
     assert_eq!(world.relaunch(), Launched::AlreadyOver);
+}
+
+/// A meter that has read some usage in the logs.
+struct Streamed;
+
+impl StreamMeter for Streamed {
+    fn feed_stdout(&mut self, _: &[u8]) {}
+
+    fn feed_stderr(&mut self, _: &[u8]) {}
+
+    fn usage(&self) -> Usage {
+        Usage { input_tokens: Tokens(5), source: UsageSource::Stream, ..Usage::default() }.totalled()
+    }
+
+    fn refused(&self) -> Option<Refused> {
+        None
+    }
+
+    fn finish(self: Box<Self>, _: ProcessEnd, _: Duration) -> MeterResult {
+        MeterResult { usage: self.usage(), ..MeterResult::default() }
+    }
+}
+
+#[test]
+fn what_an_agent_used_after_its_redactor_was_gone_is_not_known() {
+    for (has_secret, expected) in [(false, UsageSource::Stream), (true, UsageSource::Unknown)] {
+        let mut world =
+            World::agent("trap '' PIPE\necho $$ > $T/pid; while :; do echo x; echo x >> $T/on; sleep 0.02; done");
+        world.order.uses_model = ModelUse::Model;
+        if has_secret {
+            let file = world.file("key");
+            fs::write(&file, "hunter2hunter2").expect("key");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("mode");
+            let source = EnvSource::Secret(format!("file:{}", file.display()));
+            world.order.env.push(EnvEntry { name: "MY_KEY".to_owned(), source });
+        }
+        world.launch();
+        let agent = world.pid("pid");
+        world.kill_supervisor();
+        let lines = world.read("on").len();
+        wait_for("the agent goes on", || world.read("on").len() > lines + 4);
+        kill(Pid::from_raw(agent), Signal::SIGKILL).expect("killed");
+        let mut found = None;
+        wait_for("the run is lost", || match probe(&world.run_dir(), &|_| Box::new(Streamed)) {
+            Sighting::Lost(lost) => {
+                found = Some(lost.usage.source);
+                true
+            }
+            _ => false,
+        });
+        assert_eq!(found, Some(expected), "a secret: {has_secret}");
+    }
 }
 
 #[test]

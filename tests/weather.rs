@@ -153,6 +153,23 @@ fn a_provider_that_refuses_is_asked_again_until_it_answers() {
 }
 
 #[test]
+fn without_a_timer_somebody_waits_until_a_provider_is_asked_again() {
+    let night = night();
+    let (closed, endpoint) = listener();
+    drop(closed);
+    at_endpoint(&night, &endpoint);
+    queue_for(&night, "01-far", WORKER);
+    assert!(night.tick().status.success());
+    let until = deferral(&night)["until"].as_str().expect("until").parse::<DateTime<Utc>>().expect("time");
+    let waited = night.read("repo/state/wake").parse::<DateTime<Utc>>().expect("time");
+    assert_eq!(waited, until);
+    let shown = night.ok(&["status"]);
+    assert!(shown.contains("stub is put off until"), "{shown}");
+    // Whoever waits ends once nothing is wanted any more.
+    fs::remove_file(night.repo.join("state/wake")).expect("removed");
+}
+
+#[test]
 fn a_provider_that_answers_is_asked_once_a_launch_and_never_by_an_idle_tick_or_a_plan() {
     let night = night();
     let (listener, endpoint) = listener();

@@ -292,7 +292,7 @@ fn lines(sheet: &Sheet, look: &Look) -> Vec<(&'static str, String)> {
     }
     for pause in &sheet.pauses {
         let until = look.until(pause.until, sheet.at);
-        lines.push(("pause", format!("{} until {until}: {}", pause.family, clean(&pause.reason))));
+        lines.push(("pause", format!("{} until {until}: {}", pause.who(), clean(&pause.reason))));
     }
     let skipped = sheet.breaches.len().saturating_sub(BREACHES_SHOWN);
     for breach in sheet.breaches.iter().skip(skipped) {

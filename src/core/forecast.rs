@@ -271,7 +271,7 @@ fn begin(
     for needed in &stage.depends_on {
         begin = begin.max(if left.contains_key(needed) { *ends.get(needed)? } else { slot });
     }
-    if budget.pauses.is_empty() {
+    if budget.waits(now).is_empty() {
         return Some(begin);
     }
     let pause = family(&stage.worker).and_then(|family| Some(budget.paused(&family, None, now)?.until));
@@ -297,12 +297,21 @@ fn later(from: DateTime<Utc>, span: Seconds) -> DateTime<Utc> {
     span.and_then(|span| from.checked_add_signed(span)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
+/// A whole attempt that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// What it usually takes.
+    pub whole: Reservation,
+    /// The caps that are in its way.
+    pub halts: Vec<Halt>,
+}
+
 /// Why a stage whose next worker may start had better not: the caps that a whole attempt does not fit into, by what it
-/// usually takes. Empty where it fits, where too little is known, and where even the worker alone is not admitted.
-pub fn shortfall(budget: &Budget, brief: &Brief) -> Vec<Halt> {
+/// usually takes. None where it fits, where too little is known, and where even the worker alone is not admitted.
+pub fn shortfall(budget: &Budget, brief: &Brief) -> Option<Shortfall> {
     let ask = brief.reservation(budget, &brief.worker.identity, Role::Worker, brief.worker_caps);
     if budget.admits(&ask) != Admission::Fits {
-        return Vec::new();
+        return None;
     }
     let worker = (Role::Worker, &brief.worker.family, Some(ask));
     let seats = brief.verifiers.iter().enumerate().map(|(index, seat)| {
@@ -313,22 +322,34 @@ pub fn shortfall(budget: &Budget, brief: &Brief) -> Vec<Halt> {
     short(budget, std::iter::once(worker).chain(seats))
 }
 
-/// The same by what the state tells alone, for people who look: what card and manifest limit is not known here.
+/// Whether there is one still where the window moves on for it.
+pub fn is_short(budget: &Budget, brief: &Brief, local_midnight: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    let Some(short) = shortfall(budget, brief) else { return false };
+    let mut next = budget.clone();
+    !next.roll(&short.whole, local_midnight, now) || shortfall(&next, brief).is_some()
+}
+
+/// The caps that are in the way by what the state tells alone, for people who look: what card and manifest limit is not known here.
 pub fn shortfall_of(budget: &Budget, stage: &Stage, family: &FamilyOf<'_>) -> Vec<Halt> {
     let Some(worker) = family(&stage.worker) else { return Vec::new() };
     let seats: Vec<FamilyName> = stage.verifiers.iter().filter_map(family).collect();
     let seats = seats.iter().map(|seat| (Role::Verifier, seat, None));
     short(budget, std::iter::once((Role::Worker, &worker, None)).chain(seats))
+        .map(|short| short.halts)
+        .unwrap_or_default()
 }
 
 /// The caps that these runs do not fit into together, by what each usually takes and within what it may take at most.
-fn short<'a>(budget: &Budget, runs: impl Iterator<Item = (Role, &'a FamilyName, Option<Reservation>)>) -> Vec<Halt> {
+fn short<'a>(
+    budget: &Budget,
+    runs: impl Iterator<Item = (Role, &'a FamilyName, Option<Reservation>)>,
+) -> Option<Shortfall> {
     let gates = budget.pace_of(Role::Gate, None).map_or(Seconds(0), |pace| pace.seconds);
     let mut whole = Reservation { seconds: gates, ..Reservation::default() };
     for (role, family, most) in runs {
         let Some(pace) = budget.pace_of(role, Some(family)).filter(|pace| pace.samples >= FEWEST) else {
             if role == Role::Worker {
-                return Vec::new();
+                return None;
             }
             continue;
         };
@@ -336,7 +357,7 @@ fn short<'a>(budget: &Budget, runs: impl Iterator<Item = (Role, &'a FamilyName, 
         whole.cost_usd += most.map_or(pace.cost_usd, |most| pace.cost_usd.min(most.cost_usd));
         whole.seconds += most.map_or(pace.seconds, |most| pace.seconds.min(most.seconds));
     }
-    let (Admission::Later(halts) | Admission::Over(halts)) = budget.admits(&whole) else { return Vec::new() };
+    let (Admission::Later(halts) | Admission::Over(halts)) = budget.admits(&whole) else { return None };
     let spent =
         |halt: &Halt| matches!(halt.reason, HaltReason::TokenCap | HaltReason::CostCap | HaltReason::WallClockCap);
     let detail = |halt: Halt| Halt {
@@ -346,7 +367,8 @@ fn short<'a>(budget: &Budget, runs: impl Iterator<Item = (Role, &'a FamilyName, 
         ),
         ..halt
     };
-    halts.into_iter().filter(spent).map(detail).collect()
+    let halts: Vec<Halt> = halts.into_iter().filter(spent).map(detail).collect();
+    (!halts.is_empty()).then_some(Shortfall { whole, halts })
 }
 
 /// Counts the attempts of stages that have ended since: by their work, not by a person's decision.

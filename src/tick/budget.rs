@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::core::budget::{Budget, Sheet, Window};
+use crate::core::ids::Role;
 use crate::core::state::{Gating, Life, Reservation, Seat, Stage, Verifying};
 use crate::core::step::{hold, order};
 use crate::files::store::{self, Loaded};
@@ -55,7 +56,7 @@ fn next_ask(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<(String,
             let brief = of(site, stage)?;
             Some((format!("the gates of {}", stage.id), brief.gate_caps.unwrap_or_default()))
         }
-        Life::Verifying(verifying) => seats(site, stage, verifying),
+        Life::Verifying(verifying) => seats(site, &loaded.budget, stage, verifying),
         _ => None,
     });
     // A halt is what is asked about here, so it holds nothing back.
@@ -67,12 +68,13 @@ fn next_ask(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<(String,
             }
             let brief = of(site, stage)?;
             let what = format!("{} for {}", brief.worker.identity.name(), stage.id);
-            Some((what, brief.worker_caps))
+            let caps = brief.reservation(&loaded.budget, &brief.worker.identity, Role::Worker, brief.worker_caps);
+            Some((what, caps))
         })
     })
 }
 
-fn seats(site: &Site, stage: &Stage, verifying: &Verifying) -> Option<(String, Reservation)> {
+fn seats(site: &Site, budget: &Budget, stage: &Stage, verifying: &Verifying) -> Option<(String, Reservation)> {
     let open = |seat: &&Seat| seat.flight.is_none() && seat.vote.is_none();
     let seats: Vec<&Seat> = verifying.seats.iter().filter(open).collect();
     if seats.is_empty() {
@@ -82,7 +84,7 @@ fn seats(site: &Site, stage: &Stage, verifying: &Verifying) -> Option<(String, R
     let mut total = Reservation::default();
     for seat in &seats {
         let at = brief.verifiers.iter().position(|placed| placed.identity == seat.verifier)?;
-        let caps = brief.verifier_caps.get(at)?;
+        let caps = brief.reservation(budget, &seat.verifier, Role::Verifier, *brief.verifier_caps.get(at)?);
         total.tokens += caps.tokens;
         total.cost_usd += caps.cost_usd;
         total.seconds += caps.seconds;

@@ -166,7 +166,7 @@ impl Observer<'_> {
     /// Whether the worker of a pending stage may start by what the budget and the weather say: the card's own, or whoever
     /// may take the place of one that has to wait.
     fn may_start(&self, loaded: &Loaded, own: &Brief, seen: &mut Observation) -> bool {
-        if own.same_family().is_some() || !forecast::shortfall(&loaded.budget, own).is_empty() {
+        if own.same_family().is_some() || forecast::is_short(&loaded.budget, own, seen.local_midnight, self.now) {
             return false;
         }
         let free = |placed: &Placed| loaded.budget.refused(&placed.family, placed.model.as_deref(), self.now).is_none();

@@ -152,7 +152,7 @@ impl Site {
     pub fn paused(&self, loaded: &Loaded, who: &Identity, now: DateTime<Utc>) -> Option<Pause> {
         let family = self.families.of(who)?;
         // Most of the time nobody waits, and then nobody needs to know which model that would be.
-        if loaded.budget.pauses.is_empty() && loaded.budget.breakers.is_empty() {
+        if loaded.budget.waits(now).is_empty() {
             return None;
         }
         let model = (family.model_use == ModelUse::Calls).then(|| family.resolve(who).ok()).flatten();

@@ -1,11 +1,12 @@
 //! Pauses: families, or single models of theirs, that wait for their provider. A pause ends by itself.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Budget, Deferral};
 use crate::core::ids::FamilyName;
+use crate::core::policy::Policy;
 
 /// A family, or one model of it, that waits for its provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,21 @@ impl Budget {
         }
     }
 
+    /// Shortens what waits for longer than anything ever does: the clock was set back since.
+    pub fn bound_waits(&mut self, now: DateTime<Utc>) {
+        let far = now + Policy::LONGEST_PAUSE + TimeDelta::days(1);
+        let soon = now + Policy::UNSTATED_PAUSE;
+        for pause in self.pauses.iter_mut().filter(|pause| pause.until > far) {
+            pause.until = soon;
+        }
+        for breaker in self.breakers.iter_mut().filter(|breaker| breaker.open_until.is_some_and(|until| until > far)) {
+            breaker.open_until = Some(soon);
+        }
+        for held in self.deferrals.iter_mut().filter(|held| held.until > far) {
+            (held.since, held.until) = (now, now);
+        }
+    }
+
     /// What keeps runs of this family and model waiting for their provider now, whichever ends last: a pause, or the
     /// family's open breaker, or what was seen before a launch.
     pub fn paused(&self, family: &FamilyName, model: Option<&str>, now: DateTime<Utc>) -> Option<Pause> {
@@ -80,7 +96,6 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeDelta;
 
     #[test]
     fn a_pause_of_a_model_binds_only_that_model_and_the_longest_pause_counts() {

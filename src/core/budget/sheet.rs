@@ -154,7 +154,7 @@ impl Budget {
             since_landing: since,
             drain: self.drain,
             halts: self.halt_reasons.clone(),
-            pauses: self.pauses.clone(),
+            pauses: self.waits(now),
             breaches: self.breaches.clone(),
             next: None,
             held: None,

@@ -1,13 +1,13 @@
 //! Stages that are held back because a whole attempt, by what it usually takes, would not fit into what is left.
 //!
 //! Holding changes nothing in the state: it follows from the budget at every step anew. It ends where another run was
-//! cheaper than its reservation or a cap was raised; where nothing is left that could go on, the repository halts with
-//! the cap that is in the way.
+//! cheaper than its reservation, a cap was raised or the window moves on; where nothing is left that could go on, the
+//! repository halts with the cap that is in the way, until a whole attempt fits.
 
 use super::dispatch::{Hold, hold};
 use super::turn::Turn;
 use crate::core::budget::Halt;
-use crate::core::forecast;
+use crate::core::forecast::{self, Shortfall};
 use crate::core::ids::StageId;
 use crate::core::notice::needs_an_edit;
 use crate::core::observation::Brief;
@@ -16,17 +16,20 @@ use crate::core::state::{Life, Stage};
 /// A stage that is held back, and the caps that are in its way.
 pub(super) struct Held {
     stage: StageId,
-    short: Vec<Halt>,
+    short: Shortfall,
 }
 
 /// Whether a stage whose worker may start is held back.
 pub(super) fn is_held(turn: &mut Turn, stage: &Stage, brief: &Brief) -> bool {
-    let short = forecast::shortfall(&turn.budget, brief);
-    let held = !short.is_empty();
-    if held {
-        turn.held.push(Held { stage: stage.id.clone(), short });
+    let mut short = forecast::shortfall(&turn.budget, brief);
+    if let Some(Shortfall { whole, .. }) = short
+        && turn.roll_window(&whole)
+    {
+        short = forecast::shortfall(&turn.budget, brief);
     }
-    held
+    let Some(short) = short else { return false };
+    turn.held.push(Held { stage: stage.id.clone(), short });
+    true
 }
 
 /// Halts where nothing but stages that are held back is left.
@@ -39,7 +42,8 @@ pub(super) fn halt_where_nothing_else_goes(turn: &mut Turn, stages: &[Stage]) {
         detail: format!("{stage} and nothing else is left to start, and {}; raise the cap", halt.detail),
         ..halt.clone()
     };
-    let halts = short.iter().map(detail).collect();
+    let halts = short.halts.iter().map(detail).collect();
+    turn.budget.turned_away = Some(short.whole);
     turn.halt(halts);
 }
 

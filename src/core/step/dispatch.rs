@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::afford;
 use super::door::{StageCap, admit, fleet_refuses, flight, paused, stage_admits};
@@ -83,7 +83,7 @@ pub fn hold(state: &[Stage], stage: &Stage, budget: &Budget, policy: &Policy, no
         return Some(Hold::Halted);
     }
     if let Some(at) = pending.not_before
-        && at > now
+        && put_off(Some(at), now)
     {
         return Some(Hold::NotBefore(at));
     }
@@ -160,8 +160,9 @@ fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Brief, String>> {
     Some(brief.clone().and_then(|brief| brief.staffed_for(stage)))
 }
 
+/// Nothing is put off for as long as a day, unless the clock was set back since.
 fn put_off(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    at.is_some_and(|at| at > now)
+    at.is_some_and(|at| at > now && at.signed_duration_since(now) <= TimeDelta::days(1))
 }
 
 fn start_gate(turn: &mut Turn, stage: &mut Stage) {

@@ -193,6 +193,7 @@ impl<'a> Turn<'a> {
 
     /// Pauses that are over are forgotten, and breakers age.
     pub(super) fn end_pauses(&mut self) {
+        self.budget.bound_waits(self.now);
         for change in self.budget.age_breakers(self.policy.breaker, self.now) {
             self.breaker(None, Some(change));
         }
