@@ -45,7 +45,11 @@ fn forms(value: &str) -> BTreeSet<String> {
         let text = STANDARD.encode(format!("{}{value}", "x".repeat(before)));
         text[(before * 8).div_ceil(6)..(before + value.len()) * 8 / 6].to_owned()
     };
-    let hex = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = value
+        .bytes()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|half| char::from_digit(u32::from(half), 16))
+        .collect();
     let mut forms = BTreeSet::from([value.to_owned(), json, hex]);
     forms.extend((0..3).map(core));
     forms
