@@ -45,7 +45,10 @@ fn forms(value: &str) -> BTreeSet<String> {
         let text = STANDARD.encode(format!("{}{value}", "x".repeat(before)));
         text[(before * 8).div_ceil(6)..(before + value.len()) * 8 / 6].to_owned()
     };
-    let hex = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = value
+        .bytes()
+        .flat_map(|byte| [byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])))
+        .collect();
     let mut forms = BTreeSet::from([value.to_owned(), json, hex]);
     forms.extend((0..3).map(core));
     forms
