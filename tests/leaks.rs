@@ -47,8 +47,7 @@ fn forms(value: &str) -> BTreeSet<String> {
     };
     let hex = value
         .bytes()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|half| char::from_digit(u32::from(half), 16))
+        .flat_map(|byte| [byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])))
         .collect();
     let mut forms = BTreeSet::from([value.to_owned(), json, hex]);
     forms.extend((0..3).map(core));

@@ -30,7 +30,7 @@ fn events(answer: &str) -> Vec<Value> {
 }
 
 fn anthropic(messages: &Value) -> Value {
-    json!({"model": "m", "messages": messages, "tools": [{"name": "Bash"}, {"name": "StructuredOutput"}]})
+    json!({"model": "m", "stream": true, "messages": messages, "tools": [{"name": "Bash"}, {"name": "StructuredOutput"}]})
 }
 
 const USAGE: StepUsage = StepUsage { input: 1500, cached: 500, cache_write: 7, output: 60 };

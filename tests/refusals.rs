@@ -69,7 +69,10 @@ fn a_storm_of_overloads_is_stopped_when_the_patience_is_over_and_costs_nothing()
     let (record, took) = run(DecoderKind::Claude, 1, &format!("while :; do {}; sleep 0.1; done", retry(529)));
     assert_eq!((record.ended_by, class(&record)), (EndedBy::Refused, Some(RefusalClass::Overloaded)));
     assert!(took >= Duration::from_secs(1), "{took:?}");
-    assert_eq!(record.usage, Usage { cost_usd: record.usage.cost_usd, ..Usage::none() });
+    assert_eq!(
+        record.usage,
+        Usage { cost_usd: record.usage.cost_usd, cost_source: record.usage.cost_source, ..Usage::none() }
+    );
 }
 
 #[test]

@@ -387,7 +387,7 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
                 // What completes the answer, with its final usage, is in the later events.
                 events.truncate(if api == Api::Anthropic { 3 } else { 1 });
             }
-            if body["stream"] == true {
+            if api == Api::OpenAi || body["stream"] == true {
                 send_events(stream, &events)
             } else {
                 reply(&stream, 200, &whole(&events), &[])

@@ -21,6 +21,8 @@ struct Cap {
     reason: HaltReason,
     spent: u64,
     reserved: u64,
+    /// What runs in flight may take beyond what was set aside for them.
+    beyond: u64,
     ask: u64,
     allowed: Option<u64>,
     show: fn(u64) -> String,
@@ -47,6 +49,12 @@ impl Budget {
     /// Asks whether one more run fits; sets nothing aside. Where it does not, every cap in its way is named, with its
     /// figures and the command that raises it.
     pub fn admits(&self, ask: &Reservation) -> Admission {
+        self.admits_beside(ask, &Reservation::default())
+    }
+
+    /// The same beside runs in flight that may pass what was set aside for them, by so much together: a run is stopped
+    /// after the turn that passes its cap, and where several do so at once, their turns would add up.
+    pub fn admits_beside(&self, ask: &Reservation, beyond: &Reservation) -> Admission {
         let mut over = Vec::new();
         let mut later = Vec::new();
         let mut check = |cap: &Cap| {
@@ -55,7 +63,7 @@ impl Budget {
             // A run that takes nothing is stopped only once the cap is reached.
             if alone > most || (cap.ask == 0 && cap.spent >= most && cap.spent > 0) {
                 over.push(Halt { reason: cap.reason, detail: cap.detail() });
-            } else if alone.saturating_add(cap.reserved) > most {
+            } else if alone.saturating_add(cap.reserved).saturating_add(cap.beyond) > most {
                 later.push(Halt { reason: cap.reason, detail: cap.detail() });
             }
         };
@@ -63,6 +71,7 @@ impl Budget {
             reason: HaltReason::TokenCap,
             spent: self.tokens_spent.0,
             reserved: self.tokens_reserved.0,
+            beyond: beyond.tokens.0,
             ask: ask.tokens.0,
             allowed: self.tokens_allowed().map(|cap| cap.0),
             show: |n| Tokens(n).to_string(),
@@ -72,6 +81,7 @@ impl Budget {
             reason: HaltReason::CostCap,
             spent: self.cost_spent_usd.0,
             reserved: self.cost_reserved_usd.0,
+            beyond: beyond.cost_usd.0,
             ask: ask.cost_usd.0,
             allowed: self.cost_allowed().map(|cap| cap.0),
             show: |n| MicroUsd(n).to_string(),
@@ -81,6 +91,7 @@ impl Budget {
             reason: HaltReason::WallClockCap,
             spent: self.wall_clock_elapsed_seconds.0,
             reserved: self.wall_clock_reserved_seconds.0,
+            beyond: 0,
             ask: ask.seconds.0,
             allowed: self.wall_clock_cap_seconds.map(|cap| cap.0),
             show: |n| Seconds(n).to_string(),

@@ -126,6 +126,8 @@ pub fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
 
 /// Starts what may start; at most one dispatch a stage.
 pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
+    let flights = stages.iter().flat_map(|stage| stage.life.flights());
+    turn.beyond = flights.map(|flight| flight.reserved.one_turn()).fold(Reservation::default(), Reservation::plus);
     for stage in stages.iter_mut() {
         match &stage.life {
             Life::Gating(gating) if gating.flight.is_none() => start_gate(turn, stage),
@@ -180,7 +182,7 @@ fn start_gate(turn: &mut Turn, stage: &mut Stage) {
         return;
     }
     let caps = brief.gate_caps.unwrap_or_default();
-    if admit(turn, &caps).is_none() {
+    if admit(turn, &[caps]).is_none() {
         return;
     }
     let flight = flight(turn, stage.next_run(Role::Gate, None), None, caps);
@@ -249,7 +251,8 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         StageCap::Later => return,
         StageCap::Over(reason) => return end_over_stage_cap(turn, stage, verifying, reason),
     }
-    if fleet_refuses(turn, &total).is_some() || admit(turn, &total).is_none() {
+    let together: Vec<Reservation> = asked.iter().map(|(_, _, caps)| *caps).collect();
+    if fleet_refuses(turn, &total).is_some() || admit(turn, &together).is_none() {
         return;
     }
     let before =
@@ -330,7 +333,7 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
     {
         return step_over(turn, stage, pending, reason);
     }
-    if admit(turn, &caps).is_none() {
+    if admit(turn, &[caps]).is_none() {
         return;
     }
     stage.contract = contract;

@@ -9,23 +9,36 @@ use crate::core::observation::Placed;
 use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::state::{Flight, Reason, Reservation, Stage};
 
-/// Says no by `None`; latches a halt where a cap is reached.
-pub(super) fn admit(turn: &mut Turn, ask: &Reservation) -> Option<()> {
+/// Asks for runs that start together; says no by `None`, and latches a halt where a cap is reached.
+///
+/// Each run may pass what is set aside for it by the turn in which it is stopped. One such turn is nobody's to prevent;
+/// for every other run that is in flight meanwhile there must be room for one more.
+pub(super) fn admit(turn: &mut Turn, runs: &[Reservation]) -> Option<()> {
     if turn.budget.halted {
         return None;
     }
-    let mut says = turn.budget.admits(ask);
-    if says != Admission::Fits && turn.roll_window(ask) {
-        says = turn.budget.admits(ask);
+    let ask = runs.iter().copied().fold(Reservation::default(), Reservation::plus);
+    let turns = runs.iter().map(Reservation::one_turn).fold(Reservation::default(), Reservation::plus);
+    let largest = runs.iter().map(Reservation::one_turn).max_by_key(|turn| turn.tokens).unwrap_or_default();
+    let whole = Reservation {
+        tokens: ask.tokens + (turns.tokens - largest.tokens),
+        cost_usd: ask.cost_usd + (turns.cost_usd - largest.cost_usd),
+        seconds: ask.seconds,
+    };
+    let ask = &ask;
+    let mut says = turn.budget.admits_beside(&whole, &turn.beyond);
+    if says != Admission::Fits && turn.roll_window(&whole) {
+        says = turn.budget.admits_beside(&whole, &turn.beyond);
     }
     match says {
         Admission::Fits => {
             turn.budget.reserve(ask);
+            turn.beyond = turn.beyond.plus(turns);
             Some(())
         }
         Admission::Later(_) => None,
         Admission::Over(over) => {
-            turn.budget.turned_away = over.iter().any(|halt| halt.reason.is_spend_cap()).then_some(*ask);
+            turn.budget.turned_away = over.iter().any(|halt| halt.reason.is_spend_cap()).then_some(whole);
             turn.halt(over);
             None
         }

@@ -26,6 +26,8 @@ pub(super) struct Turn<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: DateTime<Utc>,
     pub(super) held: Vec<Held>,
+    /// How far the runs in flight may pass what is set aside for them, by the turns in which they are stopped.
+    pub(super) beyond: Reservation,
     stops: Vec<Effect>,
     lands: Vec<Effect>,
     launches: Vec<Effect>,
@@ -41,6 +43,7 @@ impl<'a> Turn<'a> {
             policy,
             now,
             held: Vec::new(),
+            beyond: Reservation::default(),
             stops: Vec::new(),
             lands: Vec::new(),
             launches: Vec::new(),
