@@ -433,11 +433,7 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
     file.seek(SeekFrom::Start(offset)).map_err(io)?;
     let mut there = Vec::new();
     (&mut file).take(lines.len() as u64 + 1).read_to_end(&mut there).map_err(io)?;
-    if there.len() <= lines.len() {
-        // A power cut may leave the length of a write without its bytes.
-        while there.pop_if(|byte| *byte == 0).is_some() {}
-    }
-    if !lines.starts_with(&there) {
+    if !is_begun(&mut there, lines) {
         return Err(foreign(path, UNWRITTEN));
     }
     if there.len() < lines.len() {
@@ -452,6 +448,16 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
         fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
     }
     Ok(())
+}
+
+/// Whether what stands in the ledger is the beginning of these lines, as a holder that died may have left it; what it
+/// has not written is taken away.
+fn is_begun(there: &mut Vec<u8>, lines: &[u8]) -> bool {
+    if there.len() <= lines.len() {
+        // A power cut may leave the length of a write without its bytes.
+        while there.pop_if(|byte| *byte == 0).is_some() {}
+    }
+    lines.starts_with(there)
 }
 
 const SHORTER: &str = "the file is shorter than it was when the transaction under way was decided";

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use super::{
-    Archived, Layout, SHORTER, StoreError, Transaction, UNWRITTEN, decode_budget, decode_state, foreign, read_state,
+    Archived, Layout, SHORTER, StoreError, Transaction, UNWRITTEN, decode_budget, decode_state, foreign, is_begun,
+    read_state,
 };
 use crate::core::state_doc::StageDoc;
 use crate::files::document;
@@ -58,10 +59,10 @@ fn check_lines(layout: &Layout, txn: &Transaction, refuse: impl Fn(String) -> St
     }
     let path = layout.ledger();
     let lines = txn.ledger_lines.as_bytes();
-    let Some(there) = ledger::bytes_from(&path, txn.ledger_offset, lines.len() as u64 + 1)? else {
+    let Some(mut there) = ledger::bytes_from(&path, txn.ledger_offset, lines.len() as u64 + 1)? else {
         return Err(foreign(&path, SHORTER));
     };
-    if !lines.starts_with(&there) {
+    if !is_begun(&mut there, lines) {
         return Err(foreign(&path, UNWRITTEN));
     }
     let Head { mut seq, mut sha256, .. } = ledger::head_at(&path, txn.ledger_offset)?;
