@@ -24,6 +24,7 @@ const LARGEST_TURN: Tokens = Tokens(200_000);
 
 impl Reservation {
     /// What the last turn of a run may take beyond what is set aside for it.
+    #[must_use]
     pub fn one_turn(&self) -> Self {
         let tokens = self.tokens.min(LARGEST_TURN);
         let share = u128::from(self.cost_usd.0) * u128::from(tokens.0);
