@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
-use crate::core::budget::{Budget, Sheet, Window};
+use crate::core::budget::{Budget, Sheet, Start, Window};
 use crate::core::ids::Role;
 use crate::core::state::{Gating, Life, Reservation, Seat, Stage, Verifying};
 use crate::core::step::{hold, order};
@@ -25,11 +25,12 @@ pub fn sheet(site: &Site) -> Result<Sheet, TickError> {
         Ok(lines) => sheet.caps.extend(lines),
         Err(error) => sheet.held = Some(error.to_string()),
     }
-    if let Some((what, ask)) = next_ask(site, &loaded, now) {
-        let refuses = fleet::look(site, &loaded, now).and_then(|day| day.refuses(budget, &ask));
+    if let Some((what, runs)) = next_ask(site, &loaded, now) {
+        let (start, beyond) = (Start::of(&runs), Reservation::beyond(&loaded.state.stages));
+        let refuses = fleet::look(site, &loaded, now).and_then(|day| day.refuses(budget, &start.ask));
         sheet.held = refuses.or(sheet.held);
         let midnight = day::local_midnight(now);
-        sheet.next = Some(budget.asked(what, ask, midnight, now));
+        sheet.next = Some(budget.asked(what, &start, &beyond, midnight, now));
     }
     Ok(sheet)
 }
@@ -49,12 +50,12 @@ fn rolls_at(budget: &Budget, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 }
 
 /// What the next dispatch would set aside: stages under way first, then the first in the queue that nothing else holds.
-fn next_ask(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<(String, Reservation)> {
+fn next_ask(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<(String, Vec<Reservation>)> {
     let stages = &loaded.state.stages;
     let under_way = stages.iter().find_map(|stage| match &stage.life {
         Life::Gating(Gating { flight: None, .. }) => {
             let brief = of(site, stage)?;
-            Some((format!("the gates of {}", stage.id), brief.gate_caps.unwrap_or_default()))
+            Some((format!("the gates of {}", stage.id), vec![brief.gate_caps.unwrap_or_default()]))
         }
         Life::Verifying(verifying) => seats(site, &loaded.budget, stage, verifying),
         _ => None,
@@ -69,27 +70,24 @@ fn next_ask(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<(String,
             let brief = of(site, stage)?;
             let what = format!("{} for {}", brief.worker.identity.name(), stage.id);
             let caps = brief.reservation(&loaded.budget, &brief.worker.identity, Role::Worker, brief.worker_caps);
-            Some((what, caps))
+            Some((what, vec![caps]))
         })
     })
 }
 
-fn seats(site: &Site, budget: &Budget, stage: &Stage, verifying: &Verifying) -> Option<(String, Reservation)> {
+fn seats(site: &Site, budget: &Budget, stage: &Stage, verifying: &Verifying) -> Option<(String, Vec<Reservation>)> {
     let open = |seat: &&Seat| seat.flight.is_none() && seat.vote.is_none();
     let seats: Vec<&Seat> = verifying.seats.iter().filter(open).collect();
     if seats.is_empty() {
         return None;
     }
     let brief = of(site, stage)?;
-    let mut total = Reservation::default();
-    for seat in &seats {
+    let caps = |seat: &&Seat| {
         let at = brief.verifiers.iter().position(|placed| placed.identity == seat.verifier)?;
-        let caps = brief.reservation(budget, &seat.verifier, Role::Verifier, *brief.verifier_caps.get(at)?);
-        total.tokens += caps.tokens;
-        total.cost_usd += caps.cost_usd;
-        total.seconds += caps.seconds;
-    }
-    Some((format!("the verifiers of {}", stage.id), total))
+        Some(brief.reservation(budget, &seat.verifier, Role::Verifier, *brief.verifier_caps.get(at)?))
+    };
+    let runs: Vec<Reservation> = seats.iter().map(caps).collect::<Option<_>>()?;
+    Some((format!("the verifiers of {}", stage.id), runs))
 }
 
 fn of(site: &Site, stage: &Stage) -> Option<crate::core::observation::Brief> {

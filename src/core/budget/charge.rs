@@ -18,31 +18,6 @@ pub struct Charge {
     pub unknown: bool,
 }
 
-/// What one turn of a model takes at most: a whole window of context, read once. A run is stopped after the turn that
-/// passes its cap, so that this is how far it may pass it.
-const LARGEST_TURN: Tokens = Tokens(200_000);
-
-impl Reservation {
-    /// What the last turn of a run may take beyond what is set aside for it.
-    #[must_use]
-    pub fn one_turn(&self) -> Self {
-        let tokens = self.tokens.min(LARGEST_TURN);
-        let share = u128::from(self.cost_usd.0) * u128::from(tokens.0);
-        let cost = share.checked_div(u128::from(self.tokens.0)).unwrap_or_default();
-        Self { tokens, cost_usd: MicroUsd(u64::try_from(cost).unwrap_or(u64::MAX)), seconds: Seconds(0) }
-    }
-
-    /// This and another together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens + other.tokens,
-            cost_usd: self.cost_usd + other.cost_usd,
-            seconds: self.seconds + other.seconds,
-        }
-    }
-}
-
 impl Budget {
     /// Sets a run's worst case aside.
     pub fn reserve(&mut self, ask: &Reservation) {

@@ -19,6 +19,7 @@ mod pause;
 mod progress;
 mod sheet;
 mod spend;
+mod start;
 mod window;
 
 pub use admission::Admission;
@@ -33,6 +34,7 @@ pub use pause::Pause;
 pub use progress::{NoProgress, SinceLanding};
 pub use sheet::{CapLine, NextAsk, Sheet, Unit};
 pub use spend::{Bucket, Spend};
+pub use start::Start;
 pub use window::{MOST_BREACHES, Window};
 
 use super::pace::{Attempts, Pace};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Admission, Breach, Budget, Drain, Halt, Pause, SinceLanding, Window};
+use super::{Admission, Breach, Budget, Drain, Halt, Pause, SinceLanding, Start, Window};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 use crate::core::state::Reservation;
 
@@ -165,7 +165,8 @@ impl Budget {
     pub fn asked(
         &self,
         what: String,
-        ask: Reservation,
+        start: &Start,
+        beyond: &Reservation,
         local_midnight: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> NextAsk {
@@ -173,11 +174,11 @@ impl Budget {
         if budget.drain_is_over(now).is_some() {
             budget.drain = None;
         }
-        budget.roll(&ask, local_midnight, now);
-        let in_the_way = match budget.admits(&ask) {
+        budget.roll(&start.room, local_midnight, now);
+        let in_the_way = match budget.admits_beside(&start.room, beyond) {
             Admission::Fits => Vec::new(),
             Admission::Later(halts) | Admission::Over(halts) => halts,
         };
-        NextAsk { what, ask, fits: in_the_way.is_empty(), in_the_way }
+        NextAsk { what, ask: start.ask, fits: in_the_way.is_empty(), in_the_way }
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::afford;
 use super::door::{StageCap, admit, fleet_refuses, flight, paused, stage_admits};
 use super::turn::{Turn, keep};
-use crate::core::budget::{Budget, Pause};
+use crate::core::budget::{Budget, Pause, Start};
 use crate::core::fallback::{self, Fallback};
 use crate::core::honesty::FrozenFile;
 use crate::core::ids::{Role, StageId};
@@ -126,8 +126,7 @@ pub fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
 
 /// Starts what may start; at most one dispatch a stage.
 pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
-    let flights = stages.iter().flat_map(|stage| stage.life.flights());
-    turn.beyond = flights.map(|flight| flight.reserved.one_turn()).fold(Reservation::default(), Reservation::plus);
+    turn.beyond = Reservation::beyond(stages);
     for stage in stages.iter_mut() {
         match &stage.life {
             Life::Gating(gating) if gating.flight.is_none() => start_gate(turn, stage),
@@ -182,7 +181,7 @@ fn start_gate(turn: &mut Turn, stage: &mut Stage) {
         return;
     }
     let caps = brief.gate_caps.unwrap_or_default();
-    if admit(turn, &[caps]).is_none() {
+    if admit(turn, &Start::of(&[caps])).is_none() {
         return;
     }
     let flight = flight(turn, stage.next_run(Role::Gate, None), None, caps);
@@ -210,7 +209,6 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
     let mut asked = Vec::new();
     let mut waits = Vec::new();
     let mut probed = BTreeSet::new();
-    let mut total = Reservation::default();
     for index in open {
         let verifier = &verifying.seats[index].verifier;
         let at = brief.verifiers.iter().position(|placed| placed.identity == *verifier);
@@ -238,21 +236,18 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
             continue;
         }
         let caps = brief.reservation(&turn.budget, &placed.identity, Role::Verifier, caps);
-        total.tokens += caps.tokens;
-        total.cost_usd += caps.cost_usd;
-        total.seconds += caps.seconds;
         asked.push((index, placed, caps));
     }
     if asked.is_empty() {
         return;
     }
-    match stage_admits(turn, stage, &brief.card, &total) {
+    let start = Start::of(&asked.iter().map(|(_, _, caps)| *caps).collect::<Vec<_>>());
+    match stage_admits(turn, stage, &brief.card, &start.ask) {
         StageCap::Fits => {}
         StageCap::Later => return,
         StageCap::Over(reason) => return end_over_stage_cap(turn, stage, verifying, reason),
     }
-    let together: Vec<Reservation> = asked.iter().map(|(_, _, caps)| *caps).collect();
-    if fleet_refuses(turn, &total).is_some() || admit(turn, &together).is_none() {
+    if fleet_refuses(turn, &start.ask).is_some() || admit(turn, &start).is_none() {
         return;
     }
     let before =
@@ -333,7 +328,7 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
     {
         return step_over(turn, stage, pending, reason);
     }
-    if admit(turn, &[caps]).is_none() {
+    if admit(turn, &Start::of(&[caps])).is_none() {
         return;
     }
     stage.contract = contract;

@@ -2,7 +2,7 @@
 //! reserved + its own worst case stays within every cap.
 
 use super::turn::Turn;
-use crate::core::budget::{Admission, Pause};
+use crate::core::budget::{Admission, Pause, Start};
 use crate::core::card::Card;
 use crate::core::ids::RunId;
 use crate::core::observation::Placed;
@@ -10,35 +10,23 @@ use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::state::{Flight, Reason, Reservation, Stage};
 
 /// Asks for runs that start together; says no by `None`, and latches a halt where a cap is reached.
-///
-/// Each run may pass what is set aside for it by the turn in which it is stopped. One such turn is nobody's to prevent;
-/// for every other run that is in flight meanwhile there must be room for one more.
-pub(super) fn admit(turn: &mut Turn, runs: &[Reservation]) -> Option<()> {
+pub(super) fn admit(turn: &mut Turn, start: &Start) -> Option<()> {
     if turn.budget.halted {
         return None;
     }
-    let ask = runs.iter().copied().fold(Reservation::default(), Reservation::plus);
-    let turns = runs.iter().map(Reservation::one_turn).fold(Reservation::default(), Reservation::plus);
-    let largest = runs.iter().map(Reservation::one_turn).max_by_key(|turn| turn.tokens).unwrap_or_default();
-    let whole = Reservation {
-        tokens: ask.tokens + (turns.tokens - largest.tokens),
-        cost_usd: ask.cost_usd + (turns.cost_usd - largest.cost_usd),
-        seconds: ask.seconds,
-    };
-    let ask = &ask;
-    let mut says = turn.budget.admits_beside(&whole, &turn.beyond);
-    if says != Admission::Fits && turn.roll_window(&whole) {
-        says = turn.budget.admits_beside(&whole, &turn.beyond);
+    let mut says = turn.budget.admits_beside(&start.room, &turn.beyond);
+    if says != Admission::Fits && turn.roll_window(&start.room) {
+        says = turn.budget.admits_beside(&start.room, &turn.beyond);
     }
     match says {
         Admission::Fits => {
-            turn.budget.reserve(ask);
-            turn.beyond = turn.beyond.plus(turns);
+            turn.budget.reserve(&start.ask);
+            turn.beyond += start.turns;
             Some(())
         }
         Admission::Later(_) => None,
         Admission::Over(over) => {
-            turn.budget.turned_away = over.iter().any(|halt| halt.reason.is_spend_cap()).then_some(whole);
+            turn.budget.turned_away = over.iter().any(|halt| halt.reason.is_spend_cap()).then_some(start.room);
             turn.halt(over);
             None
         }
