@@ -109,10 +109,9 @@ impl fmt::Display for MicroUsd {
     }
 }
 
-/// Whether a count is nothing, for keys that a document leaves out then.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-pub(crate) fn is_zero(number: &u32) -> bool {
-    *number == 0
+/// Whether an amount is nothing, for keys that a document leaves out then.
+pub(crate) fn is_zero<T: Default + PartialEq>(amount: &T) -> bool {
+    *amount == T::default()
 }
 
 /// Digits in groups of three, as people write them: `3,000,000`.

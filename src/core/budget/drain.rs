@@ -5,8 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Budget;
-use super::spend::{no_money, no_tokens};
-use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::quantity::{MicroUsd, Tokens, is_zero};
 
 /// A permission to pass the window's caps. It ends at its time, or once one of its amounts is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,10 +16,10 @@ pub struct Drain {
     /// When it ends.
     pub until: DateTime<Utc>,
     /// Tokens that may be spent beyond the cap.
-    #[serde(default, skip_serializing_if = "no_tokens")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens: Tokens,
     /// Dollars that may be spent beyond the cap.
-    #[serde(default, skip_serializing_if = "no_money")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cost_usd: MicroUsd,
 }
 

@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::spend::{no_money, no_tokens, none_at_all};
 use super::{Budget, Halt, HaltReason, Spend};
-use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::quantity::{MicroUsd, Tokens, is_zero};
 
 /// How much may be spent without a landing; what is not set does not bind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,13 +32,13 @@ impl NoProgress {
 #[serde(default, deny_unknown_fields)]
 pub struct SinceLanding {
     /// Tokens.
-    #[serde(skip_serializing_if = "no_tokens")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub tokens: Tokens,
     /// Dollars.
-    #[serde(skip_serializing_if = "no_money")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub cost_usd: MicroUsd,
     /// Ticks that did work.
-    #[serde(skip_serializing_if = "none_at_all")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub ticks: u64,
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Budget;
-use crate::core::quantity::{MicroUsd, Seconds, Tokens};
+use crate::core::quantity::{MicroUsd, Seconds, Tokens, is_zero};
 
 /// How long one entry is. Days begin at full quarters of an hour in every time zone in use.
 const QUARTER_SECONDS: i64 = 15 * 60;
@@ -42,37 +42,17 @@ pub struct Bucket {
     /// When the quarter began.
     pub from: DateTime<Utc>,
     /// Tokens of runs that were settled in it.
-    #[serde(default, skip_serializing_if = "no_tokens")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens: Tokens,
     /// Money, in dollars.
-    #[serde(default, skip_serializing_if = "no_money")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cost_usd: MicroUsd,
     /// Time that those runs took.
-    #[serde(default, skip_serializing_if = "no_time")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub seconds: Seconds,
     /// Ticks that did work.
-    #[serde(default, skip_serializing_if = "none_at_all")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub ticks: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-pub(super) fn no_tokens(amount: &Tokens) -> bool {
-    amount.0 == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-pub(super) fn no_money(amount: &MicroUsd) -> bool {
-    amount.0 == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn no_time(amount: &Seconds) -> bool {
-    amount.0 == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-pub(super) fn none_at_all(amount: &u64) -> bool {
-    *amount == 0
 }
 
 impl Bucket {
