@@ -1,34 +1,23 @@
 //! One tick of one repository: lock, redo, load, observe, step, commit, perform, snapshot, unlock.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use crate::core::archive;
 use crate::core::budget::HaltReason;
-use crate::core::ids::RunId;
 use crate::core::notice::{Notice, NoticeKey, NoticeKind};
-use crate::core::observation::Observation;
-use crate::core::run::StopReason;
-use crate::core::state::State;
-use crate::core::step::{Note, Step, step};
+use crate::core::step::Note;
 use crate::files::store::{Loaded, Store, StoreError};
-use crate::files::{atomic, lock};
 use crate::git::Repo;
-use crate::runs::{self, RunError};
 
+use super::engine::{Turned, turn};
 use super::error::TickError;
-use super::heartbeat;
-use super::observe::{Observer, Purpose};
-use super::perform::perform;
+use super::real::Real;
 use super::site::Site;
 use super::weather::Sky;
-use super::{carry, clock, fleet, snapshot, tell, wake};
+use super::{carry, clock, heartbeat, snapshot, tell, wake};
 
-/// How often one fire goes round for stages that landed in it, and how often it looks again for ticks that found the
-/// lock held.
+/// How often one fire looks again for ticks that found the lock held.
 const ROUNDS: usize = 16;
 
 /// What a tick did.
@@ -68,61 +57,21 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     store.forget_marks()?;
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
-    let mut loaded = load(site, store, &repo, report)?;
+    let loaded = load(site, store, &repo, report)?;
     let before = heartbeat::read(site);
-    let mut idle = before.as_ref().map_or(0, |before| before.idle_ticks);
+    let idle = before.as_ref().map_or(0, |before| before.idle_ticks);
     // What a killed tick left of a landing in the operator's checkout is put right before anything else.
     if let Err(error) = repo.recover_landings() {
         warn!(repo = %site.root.display(), "a landing that was interrupted could not be finished yet: {error}");
     }
-    let mut landings = BTreeMap::new();
-    let sky = Sky::default();
     let asleep = heartbeat::asleep(before.as_ref());
-    let mut seen = Observation::default();
-    let mut moved = false;
-    for _ in 0..ROUNDS {
-        let now = clock::now();
-        let part = fleet::join(site, &loaded, now);
-        let (landings_tried, purpose) = (&landings, Purpose::Act);
-        let observer =
-            Observer { site, repo: &repo, objects: &repo, purpose, landings: landings_tried, sky: &sky, now };
-        seen = observer.observe(&loaded)?;
-        seen.slept = heartbeat::slept(before.as_ref(), &asleep, now);
-        seen.fleet = part.as_ref().map(|part| part.day.clone());
-        let Step { mut state, mut budget, effects, notes } =
-            step(&loaded.state, &loaded.budget, &seen, &site.policy, now);
-        let changed = state != loaded.state || budget != loaded.budget;
-        if changed {
-            state.tick_count += 1 + idle;
-            budget.idle_ticks_used += idle;
-            idle = 0;
-            let archived = archive::take(&mut state, site.policy.finished_kept);
-            let next = Loaded { state, budget };
-            make_room(site, &loaded.state, &next.state)?;
-            if let Some(part) = &part {
-                part.before_commit(&next.budget)?;
-            }
-            store.commit_archiving(Some(&loaded), &next, &archived, &notes, now)?;
-            loaded = next;
-        }
-        if let Some(part) = part {
-            part.after_commit(&loaded.budget);
-        }
-        for note in &notes {
-            log(site, note);
-        }
-        if !effects.is_empty() || changed {
-            sweep(site);
-        }
-        moved |= !notes.is_empty();
-        report.notes.extend(notes);
-        let performed = perform(site, &repo, &loaded.state, &effects, now);
-        report.failures.extend(performed.failures);
-        landings = performed.landings;
-        if !performed.landed {
-            break;
-        }
-    }
+    let sky = Sky::default();
+    let mut world = Real { site, store, repo: &repo, sky, before: before.as_ref(), asleep, part: None };
+    let Turned { loaded, seen, notes, failures, mut idle } = turn(&mut world, loaded, idle)?;
+    let asleep = world.asleep;
+    let moved = !notes.is_empty();
+    report.notes.extend(notes);
+    report.failures.extend(failures);
     if moved {
         snapshot::write(site, &repo, &loaded, clock::now())
             .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
@@ -137,46 +86,6 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
     heartbeat::write(site, &loaded, &seen, before.as_ref(), asleep, idle, clock::now())
-}
-
-/// Sets aside what stands where a run that is about to be dispatched will have its directory.
-///
-/// A run's record counts because nobody else writes in its directory. What is there before the run has been decided
-/// on is not its own: an agent planted it, or it is left over from a state that is gone. Once the dispatch is
-/// committed, the directory is the run's.
-fn make_room(site: &Site, before: &State, after: &State) -> Result<(), TickError> {
-    let known: BTreeSet<&RunId> = before.flights().map(|(_, flight)| &flight.run).collect();
-    for run in after.flights().map(|(_, flight)| &flight.run).filter(|run| !known.contains(run)) {
-        let dir = site.layout.run(run);
-        if dir.is_dir() && lock::is_held(&dir.join("run.lock")).map_err(RunError::from)? {
-            // A process that no state tells of would work beside the new one; it goes first.
-            runs::stop(&dir, StopReason::Obsolete)?;
-            return Err(RunError::StillRunning { path: dir }.into());
-        }
-        if let Some(aside) = atomic::set_aside(&dir)? {
-            warn!(%run, "its directory was there before it; what was in it is now in {}", aside.display());
-        }
-    }
-    Ok(())
-}
-
-/// Clears away what writers that were killed in the middle left beside the files that people and tools read.
-fn sweep(site: &Site) {
-    let state = site.layout.dir();
-    // Runs that were started by hand stand in no state, so nobody else notices that one is lost.
-    if let Err(error) = runs::retire_lost(state) {
-        warn!(repo = %site.root.display(), "{error}");
-    }
-    for folder in
-        ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs", "quota"]
-    {
-        let folder = state.join(folder);
-        if folder.is_dir()
-            && let Err(error) = atomic::sweep_temps(&folder)
-        {
-            warn!(repo = %site.root.display(), "{error}");
-        }
-    }
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and
@@ -242,9 +151,4 @@ pub fn belongs_here(site: &Site, loaded: &Loaded) -> Result<(), TickError> {
         found: loaded.state.repo_id.clone(),
         expected: site.repo_id.clone(),
     })
-}
-
-fn log(site: &Site, note: &Note) {
-    let subject = note.run.as_ref().map(ToString::to_string).or_else(|| note.stage.as_ref().map(ToString::to_string));
-    info!(repo = %site.root.display(), subject = subject.as_deref().unwrap_or("-"), "{}: {}", note.event, note.detail);
 }

@@ -1,6 +1,6 @@
 //! Doing what a step has decided. Every effect is idempotent; what came of it is observed, never assumed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
 use crate::core::ids::{Role, RunId, StageId};
-use crate::core::observation::LandingSighting;
 use crate::core::run::StopReason;
 use crate::core::state::{Chore, Life, Stage, State, Stopping};
 use crate::core::step::Effect;
@@ -19,6 +18,7 @@ use crate::git::{Expect, RefName, Repo, WorktreeSpec};
 use crate::runs::{self, Launched};
 
 use super::brief::{self, Pin};
+use super::engine::Performed;
 use super::error::TickError;
 use super::order::{self, Job};
 use super::site::{Site, run_branch};
@@ -28,17 +28,6 @@ use super::{landing, prompt, publish, returned, tell, versions};
 pub const CLEARED: &str = "cleared";
 /// Where a run's directory says why it could not be launched.
 pub const LAUNCH_LOG: &str = "launch.log";
-
-/// What came of the effects that this fire finished itself.
-#[derive(Debug, Default)]
-pub struct Performed {
-    /// Stages whose landing was tried, with what stood in the way.
-    pub landings: BTreeMap<StageId, LandingSighting>,
-    /// Whether a landing was tried, so that the fire goes round once more.
-    pub landed: bool,
-    /// What failed; the next tick tries again.
-    pub failures: Vec<String>,
-}
 
 /// Carries effects out, in their order. One that fails keeps none of the others from being tried, but a checkout is
 /// not cleared for a stage whose work could not be kept.
