@@ -17,8 +17,7 @@ use super::program::Environment;
 use super::redact::Redactor;
 use super::{clock, process};
 use crate::core::exit::SecretInWork;
-use crate::core::run::{EnvSource, Started};
-use crate::core::secrecy::names_secret;
+use crate::core::run::Started;
 
 /// The most findings that a record keeps.
 const KEPT: usize = 20;
@@ -114,7 +113,7 @@ pub fn secrets_left(run_dir: &Path, given: &BTreeMap<String, String>) -> Result<
     let text = |error: RunError| error.to_string();
     let dir = RunDir::new(run_dir).map_err(text)?;
     let order = dir.order().map_err(text)?;
-    if !order.env.iter().any(|entry| matches!(&entry.source, EnvSource::Secret(_)) || names_secret(&entry.name)) {
+    if !order.has_secrets() {
         return Ok(Vec::new());
     }
     let started = dir.started().map_err(text)?;
