@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use chrono::TimeDelta;
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::dir::RunDir;
 use super::error::RunError;
@@ -18,6 +17,7 @@ use super::redact::Redactor;
 use super::{clock, process};
 use crate::core::exit::SecretInWork;
 use crate::core::run::Started;
+use crate::files::regular;
 
 /// The most findings that a record keeps.
 const KEPT: usize = 20;
@@ -144,7 +144,7 @@ fn look(path: &Path, redactor: &Redactor, since: Since) -> io::Result<Seen> {
     if !meta.is_file() || since.is_after(&meta) {
         return Ok(Seen::Nothing);
     }
-    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let file = regular::existing(path, OpenOptions::new().read(true))?;
     Ok(search(file, redactor)?.map_or(Seen::Nothing, Seen::Holds))
 }
 
