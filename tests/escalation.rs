@@ -5,6 +5,9 @@
 
 #![allow(clippy::expect_used, reason = "a broken test environment should fail loudly")]
 
+#[path = "support/briefs.rs"]
+mod briefs;
+
 use std::collections::BTreeMap;
 
 use autometta::core::budget::Budget;
@@ -17,12 +20,10 @@ use autometta::core::honesty::Findings;
 use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId};
 use autometta::core::notice::NoticeKind;
 use autometta::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LostRun, Member, Observation, Placed, Product, Returned, Sighting,
-    WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LostRun, Observation, Placed, Product, Returned, Sighting, WorkSighting,
 };
 use autometta::core::operate::{Command, operate, queued};
 use autometta::core::policy::Policy;
-use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, Life, NextRun, Reservation, Stage, State};
 use autometta::core::step::{Note, step};
 use autometta::core::verdict::Verdict;
@@ -86,26 +87,7 @@ fn card(metadata: &str) -> Card {
 fn brief(card: &Card) -> Brief {
     let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
     let caps = Reservation::default();
-    let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
-    Brief {
-        card: card.clone(),
-        card_sha256: "0".repeat(64),
-        worker: placed(&card.worker),
-        verifiers: card.verifiers.seats().iter().map(placed).collect(),
-        worker_caps: caps,
-        verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
-        gate_caps: Some(caps),
-        fallbacks: BTreeMap::new(),
-        members: everybody
-            .map(|who| Member {
-                placed: placed(who),
-                model_use: ModelUse::Model,
-                worker_caps: caps,
-                verifier_caps: caps,
-                pricing: None,
-            })
-            .collect(),
-    }
+    briefs::brief(card, placed, caps, Some(caps))
 }
 
 fn id(number: u64) -> ObjectId {

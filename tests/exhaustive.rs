@@ -10,6 +10,8 @@
     reason = "a test reports and fails loudly"
 )]
 
+#[path = "support/briefs.rs"]
+mod briefs;
 #[path = "exhaustive/explore.rs"]
 mod explore;
 #[path = "exhaustive/invariants.rs"]

@@ -3,6 +3,9 @@
 
 #![allow(clippy::expect_used, reason = "a broken test environment should fail loudly")]
 
+#[path = "support/briefs.rs"]
+mod briefs;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use autometta::core::budget::{Budget, Deferral, DeferralCause, Pause};
@@ -17,15 +20,14 @@ use autometta::core::honesty::Findings;
 use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId, StageId};
 use autometta::core::notice::{Notice, NoticeKey, NoticeKind, of_ending};
 use autometta::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Member, Observation, Placed, Product, Pulse,
-    Returned, Sighting, Watched, WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, Placed, Product, Pulse, Returned,
+    Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, Rejected, operate, queued};
 use autometta::core::pace::{Limits, Pricing};
 use autometta::core::policy::{BreakerPolicy, Policy};
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
 use autometta::core::rates::Rates;
-use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::step::{Effect, Note, step};
@@ -79,32 +81,18 @@ fn brief(card: &Card) -> Brief {
     let placed =
         |who: &Identity| Placed { identity: who.clone(), family: family(who), model: Some(who.handle().to_owned()) };
     let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
+    let gate = Reservation { seconds: Seconds(10), ..Reservation::default() };
     let fallbacks = BTreeMap::from([("one", "V9 <v9@local>"), ("two", "W9 <w9@local>")])
         .into_iter()
         .map(|(family, who)| (family.parse().expect("family"), who.parse::<Identity>().expect("identity")))
         .collect::<BTreeMap<FamilyName, Identity>>();
-    let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
-    let everybody = everybody.chain(&card.fallback).chain(fallbacks.values());
-    Brief {
-        card: card.clone(),
-        card_sha256: "0".repeat(64),
-        worker: placed(&card.worker),
-        verifiers: card.verifiers.seats().iter().map(placed).collect(),
-        worker_caps: caps,
-        verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
-        gate_caps: Some(Reservation { seconds: Seconds(10), ..Reservation::default() }),
-        members: everybody
-            .map(|who| Member {
-                placed: placed(who),
-                model_use: ModelUse::Model,
-                worker_caps: caps,
-                verifier_caps: caps,
-                // Half of them are set aside for by history, between a tenth of their caps and all of them.
-                pricing: who.handle().starts_with(['v', 'x']).then_some(PRICING),
-            })
-            .collect(),
-        fallbacks: fallbacks.clone(),
+    let mut brief = briefs::brief(card, placed, caps, Some(gate));
+    brief.members.extend(fallbacks.values().map(|who| briefs::member(placed(who), caps)));
+    for member in &mut brief.members {
+        // Half of them are set aside for by history, between a tenth of their caps and all of them.
+        member.pricing = member.placed.identity.handle().starts_with(['v', 'x']).then_some(PRICING);
     }
+    Brief { fallbacks, ..brief }
 }
 
 struct World {

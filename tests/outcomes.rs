@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a broken test environment should fail loudly")]
 
+#[path = "support/briefs.rs"]
+mod briefs;
+
 use std::collections::BTreeMap;
 
 use autometta::core::budget::{Budget, Pause};
@@ -12,12 +15,11 @@ use autometta::core::exit::{
 use autometta::core::honesty::Findings;
 use autometta::core::ids::{Identity, ObjectId, RunId};
 use autometta::core::observation::{
-    Brief, Captured, Ended, Member, Observation, Placed, Product, Returned, Sighting, WorkSighting,
+    Brief, Captured, Ended, Observation, Placed, Product, Returned, Sighting, WorkSighting,
 };
 use autometta::core::operate::{Command, operate, queued};
 use autometta::core::policy::{BreakerPolicy, Policy};
 use autometta::core::quantity::Tokens;
-use autometta::core::run::ModelUse;
 use autometta::core::state::{Candidate, Life, Pending, Reservation, State};
 use autometta::core::step::{Note, step};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -72,25 +74,9 @@ impl World {
             .iter()
             .map(|(family, who)| (family.parse().expect("family"), who.parse().expect("identity")))
             .collect();
-        let named = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.fallback);
-        let member = |who: &Identity| Member {
-            placed: placed(who),
-            model_use: ModelUse::Model,
-            worker_caps: caps,
-            pricing: None,
-            verifier_caps: caps,
-        };
-        Brief {
-            card: card.clone(),
-            card_sha256: "0".repeat(64),
-            worker: placed(&card.worker),
-            verifiers: card.verifiers.seats().iter().map(placed).collect(),
-            worker_caps: caps,
-            verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
-            gate_caps: None,
-            members: named.chain(fallbacks.values()).map(member).collect(),
-            fallbacks,
-        }
+        let mut brief = briefs::brief(card, placed, caps, None);
+        brief.members.extend(fallbacks.values().map(|who| briefs::member(placed(who), caps)));
+        Brief { fallbacks, ..brief }
     }
 
     /// One step in which these runs are seen to have ended so.

@@ -5,10 +5,10 @@ use clap::{Args, Subcommand};
 use crate::core::family::AuthMode;
 use crate::core::ids::FamilyName;
 use crate::tick::auth::{self, AuthStatus, FamilyAuth};
-use crate::tick::doctor::{Finding, Level};
+use crate::tick::doctor::Finding;
 
 use super::args::ReadArgs;
-use super::{DONE, FAILED, Place, REFUSED, output};
+use super::{DONE, FAILED, Place, REFUSED, doctor, output};
 
 /// `auth`
 #[derive(Debug, Args)]
@@ -103,12 +103,5 @@ fn family(family: &FamilyAuth) -> String {
 }
 
 fn lines(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        text.push_str(&format!("  {:<9}{}\n", finding.level.as_str(), finding.says));
-        if let Some(mend) = finding.mend.as_ref().filter(|_| finding.level != Level::Ok) {
-            text.push_str(&format!("  {:<9}→ {mend}\n", ""));
-        }
-    }
-    text
+    findings.iter().map(doctor::line).collect()
 }

@@ -104,7 +104,8 @@ fn text(report: &Report) -> String {
     text
 }
 
-fn line(finding: &Finding) -> String {
+/// A finding under its heading: its level, what it says, and what mends it.
+pub(super) fn line(finding: &Finding) -> String {
     // A sentence of several lines, such as a list of faults, stays in its column.
     let says = finding.says.trim_end().replace('\n', "\n             ");
     let mut line = format!("  {:<9}{says}\n", finding.level.as_str());

@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod grade;
 mod inbox;
+mod local;
 mod log;
 mod logging;
 mod man;

@@ -47,3 +47,4 @@ pub mod timer;
 pub mod v1;
 pub mod verdict;
 pub mod weather;
+pub mod words;

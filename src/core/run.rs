@@ -16,6 +16,7 @@ use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::policy::Policy;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::rates::Rates;
+use super::secrecy::names_secret;
 use super::state::Reservation;
 
 /// The version of `run.json` that this program reads and writes.
@@ -106,6 +107,11 @@ impl RunOrder {
     /// The patience of an order that was written before orders had one.
     fn default_patience() -> Seconds {
         Policy::PATIENCE
+    }
+
+    /// Whether the run's environment holds a secret, as far as the order tells.
+    pub fn has_secrets(&self) -> bool {
+        self.env.iter().any(|entry| matches!(entry.source, EnvSource::Secret(_)) || names_secret(&entry.name))
     }
 
     /// Everything that makes this order impossible to carry out, whatever the machine looks like.

@@ -20,6 +20,9 @@ pub const API_KEYS: &[&str] = &[
 /// through the environment is written to no file.
 pub const GIVEN_PREFIX: &str = "AUTOMETTA_GIVEN_";
 
+/// How the reference in an order begins that stands for such a key; the rest is the name of its own variable.
+pub const GIVEN_SCHEME: &str = "given:";
+
 /// How words of a variable's name end that holds a secret.
 const SECRET_WORDS: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE"];
 

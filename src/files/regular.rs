@@ -23,15 +23,31 @@ pub fn open(path: &Path) -> Result<Option<File>, NotRegular> {
 
 /// Opens a file as `options` say, never through a link, and never waiting for the other end of a FIFO.
 pub fn open_with(path: &Path, options: &mut OpenOptions) -> Result<Option<File>, NotRegular> {
+    match attempt(path, options) {
+        Ok(file) => Ok(Some(file)),
+        Err(NotRegular::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// Opens a file that should be there in the same way, for callers to whom every reason is an error alike.
+pub fn existing(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    attempt(path, options).map_err(|error| match error {
+        NotRegular::Io(error) => error,
+        NotRegular::Other(kind) => io::Error::other(format!("it is {kind}")),
+    })
+}
+
+fn attempt(path: &Path, options: &mut OpenOptions) -> Result<File, NotRegular> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
     let file = match options.custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(NotRegular::Io(error)),
         Err(error) => return Err(refusal(path).unwrap_or(NotRegular::Io(error))),
     };
     match kind_of(file.metadata().map_err(NotRegular::Io)?.file_type()) {
         Some(kind) => Err(NotRegular::Other(kind)),
-        None => Ok(Some(file)),
+        None => Ok(file),
     }
 }
 
@@ -50,5 +66,28 @@ fn kind_of(file_type: FileType) -> Option<&'static str> {
         it if it.is_fifo() => Some("a pipe (FIFO)"),
         it if it.is_socket() => Some("a socket"),
         _ => Some("a device"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_should_be_there_is_a_file_or_an_error_that_says_what_it_is() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = |name: &str| dir.path().join(name);
+        std::os::unix::fs::symlink("file", path("link")).expect("link");
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        let open = |name: &str| existing(&path(name), OpenOptions::new().read(true));
+        assert_eq!(open("file").expect_err("absent").kind(), ErrorKind::NotFound);
+        assert_eq!(open("link").expect_err("a link to nothing").to_string(), "it is a symbolic link");
+        open_with(&path("file"), OpenOptions::new().write(true).create_new(true)).expect("file");
+        assert!(open("file").is_ok());
+        for (name, says) in
+            [("link", "it is a symbolic link"), ("fifo", "it is a pipe (FIFO)"), (".", "it is a directory")]
+        {
+            assert_eq!(open(name).expect_err(name).to_string(), says);
+        }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::Pid;
 
 use super::tail::Tail;
@@ -16,6 +15,7 @@ use crate::core::exit::{GateResult, ProcessEnd};
 use crate::core::honesty::output;
 use crate::core::run::{GateCommand, OutputRule};
 use crate::fault;
+use crate::files::regular;
 
 /// How much of a command's output its record keeps, in characters.
 const TAIL_CHARS: usize = 4000;
@@ -107,7 +107,7 @@ fn error_line(log: &Path, offset: u64) -> Option<String> {
 }
 
 fn tail(log: &Path, offset: u64) -> io::Result<String> {
-    let log = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(log)?;
+    let log = regular::existing(log, OpenOptions::new().read(true))?;
     let len = log.metadata()?.len();
     let from = offset.min(len).max(len.saturating_sub(TAIL_BYTES));
     let mut bytes = vec![0; usize::try_from(len - from).unwrap_or_default()];

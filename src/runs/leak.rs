@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use chrono::TimeDelta;
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::dir::RunDir;
 use super::error::RunError;
@@ -17,8 +16,8 @@ use super::program::Environment;
 use super::redact::Redactor;
 use super::{clock, process};
 use crate::core::exit::SecretInWork;
-use crate::core::run::{EnvSource, Started};
-use crate::core::secrecy::names_secret;
+use crate::core::run::Started;
+use crate::files::regular;
 
 /// The most findings that a record keeps.
 const KEPT: usize = 20;
@@ -114,7 +113,7 @@ pub fn secrets_left(run_dir: &Path, given: &BTreeMap<String, String>) -> Result<
     let text = |error: RunError| error.to_string();
     let dir = RunDir::new(run_dir).map_err(text)?;
     let order = dir.order().map_err(text)?;
-    if !order.env.iter().any(|entry| matches!(&entry.source, EnvSource::Secret(_)) || names_secret(&entry.name)) {
+    if !order.has_secrets() {
         return Ok(Vec::new());
     }
     let started = dir.started().map_err(text)?;
@@ -145,7 +144,7 @@ fn look(path: &Path, redactor: &Redactor, since: Since) -> io::Result<Seen> {
     if !meta.is_file() || since.is_after(&meta) {
         return Ok(Seen::Nothing);
     }
-    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let file = regular::existing(path, OpenOptions::new().read(true))?;
     Ok(search(file, redactor)?.map_or(Seen::Nothing, Seen::Holds))
 }
 

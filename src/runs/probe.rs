@@ -25,8 +25,7 @@ use super::tail::Tail;
 use super::transcript::Transcript;
 use super::watch::last_said;
 use crate::core::exit::{ExitRecord, ProcessEnd, ProviderReport, Usage, UsageSource};
-use crate::core::run::{EnvSource, ModelUse, RunOrder, Started};
-use crate::core::secrecy::names_secret;
+use crate::core::run::{ModelUse, Started};
 use crate::files::lock;
 
 /// How long a supervisor takes at most from its record to its release; it takes a few milliseconds.
@@ -160,11 +159,6 @@ fn running(dir: &RunDir, started: Option<&Started>, supervisor: SupervisorState)
     })
 }
 
-/// Whether what a run prints passes a redactor, as far as its order tells.
-fn is_redacted(order: &RunOrder) -> bool {
-    order.env.iter().any(|entry| matches!(&entry.source, EnvSource::Secret(_)) || names_secret(&entry.name))
-}
-
 fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sighting, RunError> {
     let order = dir.order()?;
     let awake = Duration::from_nanos(clock::awake_ns().saturating_sub(started.awake_ns));
@@ -188,7 +182,7 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
         let result = if read.is_ok() { meter.finish(UNTOLD_END, ago) } else { MeterResult::default() };
         lost.provider = result.provider;
         // Through the redactor nothing got into the logs any more once the supervisor was gone.
-        let cut_off = result.usage.source == UsageSource::Stream && lost.awake.is_some() && is_redacted(&order);
+        let cut_off = result.usage.source == UsageSource::Stream && lost.awake.is_some() && order.has_secrets();
         if order.uses_model == ModelUse::Model {
             lost.usage = if cut_off { Usage::default() } else { result.usage };
         }

@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use super::redact::Redactor;
 use super::secret::Asker;
 use crate::core::run::{EnvEntry, EnvSource, RUN_VARIABLE, RunOrder, TOKEN_VARIABLE};
-use crate::core::secrecy::{names_secret, password_in_url};
+use crate::core::secrecy::{GIVEN_SCHEME, names_secret, password_in_url};
 use crate::fault;
 use crate::files::lock::Lock;
 
@@ -81,7 +81,7 @@ impl Environment {
     ) -> Result<Redactor, String> {
         let mut order = order.clone();
         for entry in &mut order.env {
-            let handed = matches!(&entry.source, EnvSource::Secret(reference) if reference.starts_with("given:"));
+            let handed = matches!(&entry.source, EnvSource::Secret(reference) if reference.starts_with(GIVEN_SCHEME));
             if let Some(value) = given.get(&entry.name).filter(|_| handed) {
                 entry.source = EnvSource::Literal(value.clone());
             }

@@ -26,7 +26,7 @@ use super::program::unblocked;
 use super::redact::SHORTEST;
 use super::tree;
 use crate::core::run::TOKEN_VARIABLE;
-use crate::core::secrecy::{API_KEYS, GIVEN_PREFIX};
+use crate::core::secrecy::{API_KEYS, GIVEN_PREFIX, GIVEN_SCHEME};
 use crate::fault;
 
 /// How long one reference may take. A password manager that waits for a fingerprint at night must not hold a run.
@@ -101,7 +101,7 @@ fn resolve(reference: &str, asker: Asker<'_>) -> Result<OsString, String> {
         let mut command = Command::new(program);
         command.args(arguments);
         ask(command, reference, asker)
-    } else if let Some(name) = reference.strip_prefix("given:") {
+    } else if let Some(name) = reference.strip_prefix(GIVEN_SCHEME) {
         std::env::var_os(format!("{GIVEN_PREFIX}{name}"))
             .ok_or_else(|| format!("{name}: the tick that launched this run did not hand over the manifest's value"))
     } else if let Some(name) = reference.strip_prefix("env:") {
@@ -239,7 +239,7 @@ mod tests {
             ("hunter2".to_owned(), "starts with"),
         ] {
             let fault = asker.resolve(&bad).expect_err(&bad);
-            assert!(fault.contains(expected) && fault.starts_with(bad.trim_start_matches("given:")), "{fault}");
+            assert!(fault.contains(expected) && fault.starts_with(bad.trim_start_matches(GIVEN_SCHEME)), "{fault}");
         }
     }
 

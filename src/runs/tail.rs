@@ -2,10 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use crate::files::regular;
 
 /// The longest line that is passed on; longer ones are skipped whole, since half a record means nothing.
 const LINE_LIMIT: usize = 1 << 20;
@@ -25,7 +25,7 @@ pub(super) struct Tail {
 impl Tail {
     /// Starts at the beginning of an existing log.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+        let file = regular::existing(path, OpenOptions::new().read(true))?;
         Ok(Self { file, offset: 0, partial: Vec::new(), skipping: false })
     }
 

@@ -6,14 +6,12 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -30,6 +28,7 @@ use super::transcript::Transcript;
 use super::tree;
 use crate::core::exit::{EndedBy, ProcessEnd, Refusal};
 use crate::fault;
+use crate::files::regular;
 
 /// How soon something is looked at again that has just moved.
 const QUICK: Duration = Duration::from_millis(20);
@@ -309,9 +308,8 @@ impl<'a> Watch<'a> {
         {
             if keep < len {
                 // What cannot be cut off now is cut off at the next look.
-                let flags = O_NOFOLLOW | O_NONBLOCK;
-                let open = |path| OpenOptions::new().write(true).custom_flags(flags).open(path);
-                let _ = fault::point!("log.cut", path).and_then(|()| open(path)?.set_len(keep));
+                let open = || regular::existing(&path, OpenOptions::new().write(true));
+                let _ = fault::point!("log.cut", path).and_then(|()| open()?.set_len(keep));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! `budget`: every cap with its figures, and what the next dispatch would take. Only looks.
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::core::budget::{Budget, Sheet, Start, Window};
+use crate::core::budget::{Budget, Sheet, Start, Window, utc_midnight};
 use crate::core::ids::Role;
 use crate::core::state::{Gating, Life, Reservation, Seat, Stage, Verifying};
 use crate::core::step::{hold, order};
@@ -40,7 +40,7 @@ fn rolls_at(budget: &Budget, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let began = budget.window_started_at?;
     match budget.window {
         Window::None => None,
-        Window::UtcDay => Some(now.date_naive().and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1)),
+        Window::UtcDay => Some(utc_midnight(now) + TimeDelta::days(1)),
         Window::LocalDay => day::next_local_midnight(now),
         Window::Rolling(hours) => {
             let first = budget.spend.iter().map(|bucket| bucket.from).find(|from| *from >= began);

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::warn;
 
-use crate::core::budget::{Budget, CapLine, FleetDay, Unit};
+use crate::core::budget::{Budget, CapLine, FleetDay, Unit, utc_midnight};
 use crate::core::fleet::{DayClock, FleetCaps, Share};
 use crate::core::state::Life;
 use crate::files::fleet::{self, Fleet, Shares};
@@ -110,7 +110,7 @@ fn day_of(caps: &FleetCaps, shares: &Shares, now: DateTime<Utc>) -> FleetDay {
 
 /// When the present day began, and when it ends.
 fn bounds(caps: &FleetCaps, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-    let utc = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+    let utc = utc_midnight(now);
     let tomorrow = utc + TimeDelta::days(1);
     match caps.day {
         DayClock::Utc => (utc, tomorrow),

@@ -16,7 +16,7 @@ use crate::core::quantity::Seconds;
 use crate::core::run::{
     Caps, EnvEntry, EnvSource, LAST_MESSAGE, LoginRule, ModelUse, OutboxOrder, Program, RUN_ORDER_VERSION, RunOrder,
 };
-use crate::core::secrecy::names_secret;
+use crate::core::secrecy::{GIVEN_SCHEME, names_secret};
 use crate::core::state::{Candidate, Flight, Life, Stage, Work};
 use crate::core::verdict::{Scoring, Verdict};
 use crate::families::{self, AgentRole, Ask, FamilySpec, LaunchUser, PromptInput, SchemaRef};
@@ -250,7 +250,7 @@ fn env_entry(entry: families::EnvEntry) -> EnvEntry {
     let source = match entry.source {
         // A key that stands in the manifest itself is not written down a second time.
         families::EnvSource::Literal(_) if names_secret(&entry.name) => {
-            EnvSource::Secret(format!("given:{}", entry.name))
+            EnvSource::Secret(format!("{GIVEN_SCHEME}{}", entry.name))
         }
         families::EnvSource::Literal(text) => EnvSource::Literal(text),
         families::EnvSource::Secret(reference) => EnvSource::Secret(reference.to_string()),

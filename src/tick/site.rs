@@ -67,15 +67,25 @@ impl Site {
     /// Opens the repository that holds this path. Starts no process.
     pub fn open(path: &Path, home: &Home, exe: &Path) -> Result<Self, TickError> {
         let root = find_root(path)?;
-        let manifest = read_manifest(&root)?.ok_or_else(|| TickError::NoManifest { path: root.join(MANIFEST) })?;
-        Self::with_manifest(root, manifest, home, exe)
+        let (manifest, families) = read(&root)?.ok_or_else(|| TickError::NoManifest { path: root.join(MANIFEST) })?;
+        Self::assemble(root, manifest, families, home, exe)
     }
 
     /// The same, with a manifest that is at hand.
     pub fn with_manifest(root: PathBuf, manifest: Manifest, home: &Home, exe: &Path) -> Result<Self, TickError> {
         let faulty = |faults| LayerFaults(vec![(root.join(MANIFEST), faults)]);
-        let families =
-            Families::new(&manifest.families).map_err(faulty)?.with_models(&home.models()?).with_rates(home.rates()?);
+        let families = Families::new(&manifest.families).map_err(faulty)?;
+        Self::assemble(root, manifest, families, home, exe)
+    }
+
+    fn assemble(
+        root: PathBuf,
+        manifest: Manifest,
+        families: Families,
+        home: &Home,
+        exe: &Path,
+    ) -> Result<Self, TickError> {
+        let families = families.with_models(&home.models()?).with_rates(home.rates()?);
         let layout = Layout::new(&root, manifest.state_dir.as_str());
         let repo_id = repo_id(&home.machine_id()?, &root);
         let policy = Policy {
@@ -209,6 +219,11 @@ pub fn find_root(path: &Path) -> Result<PathBuf, TickError> {
 
 /// Reads the manifest and what this machine overrides; none where there is no manifest.
 pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, TickError> {
+    Ok(read(root)?.map(|(manifest, _)| manifest))
+}
+
+/// The same, with the families that it comes to, which it cannot be checked without.
+fn read(root: &Path) -> Result<Option<(Manifest, Families)>, TickError> {
     let path = root.join(MANIFEST);
     let local_path = root.join(LOCAL_MANIFEST);
     let Some(bytes) = document::read(&path)? else { return Ok(None) };
@@ -216,26 +231,27 @@ pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, TickError> {
         // One file is the common case, and a tick pays for nothing but parsing it.
         let faulty = |faults| LayerFaults(vec![(path.clone(), faults)]);
         let manifest: Manifest = document::from_yaml(&bytes).map_err(faulty)?;
-        let faults = check(&manifest);
-        return if faults.is_empty() {
-            Ok(Some(manifest))
-        } else {
-            Err(faulty(document::locate(&bytes, faults)).into())
-        };
+        let checked = check(manifest).map_err(|faults| faulty(document::locate(&bytes, faults)))?;
+        return Ok(Some(checked));
     };
     let base = Layer { path: &path, bytes: &bytes };
     let local = Layer { path: &local_path, bytes: &local_bytes };
     Ok(Some(document::from_yaml_layers(base, Some(local), Manifest::merged, check)?))
 }
 
-/// Everything that is wrong with a manifest beyond its shape, its families included.
-fn check(manifest: &Manifest) -> Faults {
+/// A manifest with its families, or everything that is wrong with both beyond their shape.
+fn check(manifest: Manifest) -> Result<(Manifest, Families), Faults> {
     let mut faults = manifest.validate();
     match Families::new(&manifest.families) {
-        Ok(families) => fallback_faults(manifest, &families, &mut faults),
+        Ok(families) => {
+            fallback_faults(&manifest, &families, &mut faults);
+            if faults.is_empty() {
+                return Ok((manifest, families));
+            }
+        }
         Err(of_families) => faults.0.extend(of_families.0),
     }
-    faults
+    Err(faults)
 }
 
 /// Who is to take over must be of some family, and of another than the one that waits.

@@ -5,14 +5,12 @@
 use crate::core::exit::{ExitRecord, SecretInWork};
 use crate::core::ids::RunId;
 use crate::core::observation::WorkSighting;
+use crate::core::words::list;
 use crate::runs;
 
 use super::order;
 use super::returned;
 use super::site::Site;
-
-/// How many files a reason names.
-const NAMED: usize = 5;
 
 /// What a worker's record says of its checkout; none where nothing speaks against it.
 pub fn by_record(site: &Site, record: &ExitRecord) -> Option<WorkSighting> {
@@ -49,11 +47,8 @@ fn sighting(site: &Site, run: &RunId, found: &[SecretInWork]) -> Option<WorkSigh
         Some(variable) => format!("{} holds the value of {variable}", one.path),
         None => format!("{} could not be looked through", one.path),
     };
-    let mut list = found.iter().take(NAMED).map(words).collect::<Vec<_>>().join(", ");
-    if found.len() > NAMED {
-        list.push_str(&format!(" and {} more", found.len() - NAMED));
-    }
-    Some(WorkSighting::Withheld(format!("{list}; {}", way_out(site, run))))
+    let found: Vec<String> = found.iter().map(words).collect();
+    Some(WorkSighting::Withheld(format!("{}; {}", list(&found), way_out(site, run))))
 }
 
 fn way_out(site: &Site, run: &RunId) -> String {

@@ -9,29 +9,41 @@ use chrono::{DateTime, Local, Offset as _, TimeDelta, Utc};
 
 use crate::core::night::{Begun, Offset, Window, Zone};
 
-/// How closely a change of the clock is looked for. Clocks change at full quarters of an hour.
-const STEP_MINUTES: i64 = 15;
-/// The most steps that are looked at: a month. A longer window keeps the last offset found.
-const MOST_STEPS: i64 = 31 * 24 * 4;
+/// How closely a change of the clock is looked for, in seconds. Clocks change at full quarters of an hour.
+const QUARTER: i64 = 15 * 60;
+/// How many quarters are passed over at once where the clock is the same at both ends: no clock changes there and back
+/// within six hours.
+const STRIDE: i64 = 6 * 4;
+/// The most strides that are looked at: a month. A longer window keeps the last offset found.
+const MOST_STRIDES: i64 = 31 * 4;
 
 /// The operator's zone, with every change of its clock within a window.
 pub(super) fn of(window: &Window) -> Zone {
     let seconds = |at: DateTime<Utc>| at.with_timezone(&Local).offset().fix().local_minus_utc();
-    let mut offsets = vec![Offset { from: window.from, seconds: seconds(window.from) }];
+    Zone { name: name(), offsets: offsets(window, &seconds) }
+}
+
+/// The offset at a window's begin, and every later one of a clock that has so many seconds at a moment.
+fn offsets(window: &Window, seconds: &dyn Fn(DateTime<Utc>) -> i32) -> Vec<Offset> {
+    let mut last = Offset { from: window.from, seconds: seconds(window.from) };
+    let mut offsets = vec![last];
+    let end = window.until + TimeDelta::seconds(QUARTER);
     // From full quarters, so that a change is found at its very minute.
-    let step = STEP_MINUTES * 60;
-    let first = (window.from.timestamp().div_euclid(step) + 1) * step;
-    for number in 0..MOST_STEPS {
-        let Some(at) = DateTime::from_timestamp(first + number * step, 0) else { break };
-        if at > window.until + TimeDelta::minutes(STEP_MINUTES) {
-            break;
+    let first = (window.from.timestamp().div_euclid(QUARTER) + 1) * QUARTER;
+    let quarter = |number: i64| DateTime::from_timestamp(first + number * QUARTER, 0).filter(|at| *at <= end);
+    for begin in (0..MOST_STRIDES).map(|stride| stride * STRIDE) {
+        if quarter(begin + STRIDE - 1).is_some_and(|at| seconds(at) == last.seconds) {
+            continue;
         }
-        let now = seconds(at);
-        if offsets.last().is_some_and(|last| last.seconds != now) {
-            offsets.push(Offset { from: at, seconds: now });
+        for from in (begin..begin + STRIDE).map_while(quarter) {
+            let now = seconds(from);
+            if now != last.seconds {
+                last = Offset { from, seconds: now };
+                offsets.push(last);
+            }
         }
     }
-    Zone { name: name(), offsets }
+    offsets
 }
 
 /// The operator's zone around now, for times of the day.
@@ -66,5 +78,26 @@ mod tests {
         let zone = of(&Window { from, until: from, begun: Begun::NeverRan });
         assert_eq!(zone.offsets.first().map(|offset| offset.from), Some(from));
         assert_eq!(*zone.local(from).offset(), from.with_timezone(&Local).offset().fix());
+    }
+
+    #[test]
+    fn every_change_of_the_clock_is_found_at_its_quarter() {
+        let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(77);
+        for change in 0..200 {
+            let (forth, back) = (change * QUARTER, change * QUARTER + 26 * 3600);
+            let clock = |at: DateTime<Utc>| if (forth..back).contains(&at.timestamp()) { 7200 } else { 3600 };
+            for hours in [0, 1, 24, 90] {
+                let until = start + TimeDelta::hours(hours);
+                let found = offsets(&Window { from: start, until, begun: Begun::NeverRan }, &clock);
+                let mut expected = vec![(start.timestamp(), clock(start))];
+                for (at, seconds) in [(forth, 7200), (back, 3600)] {
+                    if (start.timestamp() + 1..=until.timestamp() + QUARTER).contains(&at) {
+                        expected.push((at, seconds));
+                    }
+                }
+                let found: Vec<_> = found.iter().map(|offset| (offset.from.timestamp(), offset.seconds)).collect();
+                assert_eq!(found, expected, "{change} {hours}");
+            }
+        }
     }
 }

@@ -13,13 +13,12 @@ use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Findings;
 use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId};
 use autometta::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Member, Observation, ParkedSighting, Placed,
-    Product, Pulse, Returned, Sighting, Watched, WorkSighting,
+    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Placed, Product,
+    Pulse, Returned, Sighting, Watched, WorkSighting,
 };
 use autometta::core::operate::{Command, Rejected};
 use autometta::core::policy::Policy;
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
-use autometta::core::run::ModelUse;
 use autometta::core::state::{Awaits, Candidate, Flight, Life, Reservation, Stage, State};
 use autometta::core::verdict::Verdict;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -286,26 +285,8 @@ pub fn family(who: &Identity) -> FamilyName {
 pub fn brief(card: &Card) -> Brief {
     let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
     let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
-    let everybody = std::iter::once(&card.worker).chain(card.verifiers.seats()).chain(&card.escalation);
-    Brief {
-        fallbacks: BTreeMap::new(),
-        card: card.clone(),
-        card_sha256: "0".repeat(64),
-        worker: placed(&card.worker),
-        verifiers: card.verifiers.seats().iter().map(placed).collect(),
-        worker_caps: caps,
-        verifier_caps: card.verifiers.seats().iter().map(|_| caps).collect(),
-        gate_caps: Some(Reservation { seconds: Seconds(10), ..Reservation::default() }),
-        members: everybody
-            .map(|who| Member {
-                placed: placed(who),
-                model_use: ModelUse::Model,
-                worker_caps: caps,
-                verifier_caps: caps,
-                pricing: None,
-            })
-            .collect(),
-    }
+    let gate = Reservation { seconds: Seconds(10), ..Reservation::default() };
+    crate::briefs::brief(card, placed, caps, Some(gate))
 }
 
 /// The flights of a stage whose turn it is to be seen.

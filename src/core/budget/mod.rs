@@ -35,7 +35,7 @@ pub use progress::{NoProgress, SinceLanding};
 pub use sheet::{CapLine, NextAsk, Sheet, Unit};
 pub use spend::{Bucket, Spend};
 pub use start::Start;
-pub use window::{MOST_BREACHES, Window};
+pub use window::{MOST_BREACHES, Window, utc_midnight};
 
 use super::pace::{Attempts, Pace};
 use super::quantity::{MicroUsd, Seconds, Tokens};

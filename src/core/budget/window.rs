@@ -54,11 +54,16 @@ impl Window {
     pub fn start(self, local_midnight: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::None => None,
-            Self::UtcDay => Some(now.date_naive().and_time(NaiveTime::MIN).and_utc()),
+            Self::UtcDay => Some(utc_midnight(now)),
             Self::LocalDay => local_midnight,
             Self::Rolling(hours) => now.checked_sub_signed(TimeDelta::hours(i64::from(hours))).map(quarter),
         }
     }
+}
+
+/// When the present day began in UTC.
+pub fn utc_midnight(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.date_naive().and_time(NaiveTime::MIN).and_utc()
 }
 
 impl fmt::Display for Window {

@@ -1,7 +1,6 @@
 //! Our own checks of a candidate, before anything runs: its changed paths, its deliverables, its contract tests, its
 //! secrets. Each has a reason of its own, and names the file.
 
-use super::working::list;
 use crate::core::card::Scope;
 use crate::core::honesty::{Found, PatchExtent, Standing, is_git_file};
 use crate::core::manifest::RepoPath;
@@ -9,6 +8,7 @@ use crate::core::observation::{Brief, Captured};
 use crate::core::paths::PathPatterns;
 use crate::core::policy::Policy;
 use crate::core::state::Reason;
+use crate::core::words::list;
 
 /// What is wrong with a candidate. All of it is the worker's to mend.
 pub fn fault_of(brief: &Brief, policy: &Policy, captured: &Captured) -> Option<Reason> {

@@ -2,11 +2,12 @@
 
 use super::turn::{Turn, keep};
 use super::verifying;
-use super::working::{list, nothing_to_land};
+use super::working::nothing_to_land;
 use crate::core::observation::LandingSighting;
 use crate::core::state::{
     Approval, Awaits, Candidate, Chore, EndStatus, Gating, Landing, Life, Over, Overlap, Reason, Stage, Work,
 };
+use crate::core::words::list;
 
 /// Moves a stage that is landing.
 pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {

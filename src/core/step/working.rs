@@ -14,6 +14,7 @@ use crate::core::outcome::{self, Course, Outcome};
 use crate::core::state::{
     Awaits, Chore, EndStatus, Flight, Life, NextRun, Over, Pending, Reason, Resume, RunOutcome, Stage, Working,
 };
+use crate::core::words::list;
 
 /// Moves a stage whose worker runs.
 pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
@@ -375,16 +376,6 @@ fn fault_of(turn: &Turn, stage: &Stage, working: &Working, captured: &Captured) 
     }
     let Some(Ok(brief)) = turn.seen.briefs.get(&stage.id) else { return None };
     checks::fault_of(brief, turn.policy, captured).map(|reason| (EndStatus::Failed, reason, true))
-}
-
-/// The first few of a list, in words.
-pub(super) fn list(items: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let mut words = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if items.len() > SHOWN {
-        words = format!("{words} and {} more", items.len() - SHOWN);
-    }
-    words
 }
 
 /// Ends a stage whose change turned out to be in the base already.

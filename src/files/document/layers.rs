@@ -42,17 +42,17 @@ impl LayerFaults {
 /// A typed value from a YAML file and, where there is one, a file over it.
 ///
 /// Each file is held against `T` on its own first, so every file of a layered type must be able to stand alone: no
-/// required keys at the top. `merge` then makes one of two, and `check` finds what is wrong beyond the shape; its
-/// faults are given to the file that holds their place, the upper one first.
+/// required keys at the top. `merge` then makes one of two, and `check` makes of that what is wanted, or finds what is
+/// wrong beyond the shape; its faults are given to the file that holds their place, the upper one first.
 ///
 /// # Errors
 /// Everything that is wrong with either file, or with the two together.
-pub fn from_yaml_layers<T: DeserializeOwned + JsonSchema>(
+pub fn from_yaml_layers<T: DeserializeOwned + JsonSchema, C>(
     base: Layer<'_>,
     local: Option<Layer<'_>>,
     merge: fn(Value, Value) -> Result<T, Faults>,
-    check: fn(&T) -> Faults,
-) -> Result<T, LayerFaults> {
+    check: fn(T) -> Result<C, Faults>,
+) -> Result<C, LayerFaults> {
     let mut found = LayerFaults::default();
     let mut read = |layer: Layer<'_>| match value_from_yaml::<T>(layer.bytes) {
         Ok(value) => Some(value),
@@ -62,17 +62,14 @@ pub fn from_yaml_layers<T: DeserializeOwned + JsonSchema>(
         }
     };
     let (lower, upper) = (read(base), local.map(&mut read));
-    let value = match (lower, upper) {
+    let merged = match (lower, upper) {
         (Some(lower), None) => merge(lower, Value::Object(serde_json::Map::new())),
         (Some(lower), Some(Some(upper))) => merge(lower, upper),
         _ => return Err(found),
     };
-    let (value, faults) = match value {
-        Ok(value) => {
-            let faults = check(&value);
-            (Some(value), faults)
-        }
-        Err(faults) => (None, faults),
+    let faults = match merged.and_then(check) {
+        Ok(checked) => return Ok(checked),
+        Err(faults) => faults,
     };
     let trees: Vec<(&Path, Tree)> =
         local.into_iter().chain([base]).map(|layer| (layer.path, tree_of(layer.bytes))).collect();
@@ -82,10 +79,7 @@ pub fn from_yaml_layers<T: DeserializeOwned + JsonSchema>(
             found.add(path, Fault { line: fault.line.or_else(|| tree.line(&fault.place)), ..fault });
         }
     }
-    match value {
-        Some(value) if found.0.is_empty() => Ok(value),
-        _ => Err(found),
-    }
+    Err(found)
 }
 
 fn tree_of(bytes: &[u8]) -> Tree {
@@ -97,13 +91,18 @@ mod tests {
     use super::*;
     use crate::core::manifest::Manifest;
 
+    fn valid(manifest: Manifest) -> Result<Manifest, Faults> {
+        let faults = manifest.validate();
+        if faults.is_empty() { Ok(manifest) } else { Err(faults) }
+    }
+
     fn read(base: &str, local: Option<&str>) -> Result<Manifest, LayerFaults> {
         let layer = |path, text: &'static str| Layer { path: Path::new(path), bytes: text.as_bytes() };
         from_yaml_layers(
             layer(".autometta.yaml", Box::leak(base.to_owned().into_boxed_str())),
             local.map(|text| layer(".autometta.local.yaml", Box::leak(text.to_owned().into_boxed_str()))),
             Manifest::merged,
-            Manifest::validate,
+            valid,
         )
     }
 

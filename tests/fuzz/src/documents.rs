@@ -5,6 +5,7 @@ use std::path::Path;
 
 use autometta::core::card::{Card, MAX_BYTES, MAX_SEATS};
 use autometta::core::exit::{ExitRecord, GateResult};
+use autometta::core::fault::Faults;
 use autometta::core::manifest::Manifest;
 use autometta::core::models::ModelTable;
 use autometta::core::run::{AgentStarted, CancelMarker, RegistryEntry, RunOrder, Started};
@@ -112,11 +113,16 @@ pub(crate) fn manifest(bytes: &[u8]) {
     }
     if let Some(local) = local {
         let layer = |bytes| Layer { path, bytes };
-        let both = document::from_yaml_layers(layer(base), Some(layer(local)), Manifest::merged, Manifest::validate);
+        let both = document::from_yaml_layers(layer(base), Some(layer(local)), Manifest::merged, valid);
         if let Err(faults) = both {
             assert!(!faults.0.is_empty(), "an error without a fault");
         }
     }
+}
+
+fn valid(manifest: Manifest) -> Result<Manifest, Faults> {
+    let faults = manifest.validate();
+    if faults.is_empty() { Ok(manifest) } else { Err(faults) }
 }
 
 pub(crate) fn home(bytes: &[u8]) {
