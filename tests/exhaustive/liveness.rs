@@ -2,14 +2,14 @@
 //! weather can keep it from that for ever.
 
 use super::explore::{Found, is_operator, is_weather};
-use super::world::Event;
+use super::world::{ALL, Event};
 
 /// Nodes from which no way leads to rest without a person.
 pub fn trapped(found: &Found) -> Vec<u32> {
     let count = found.edges.len();
     let mut back: Vec<Vec<u32>> = vec![Vec::new(); count];
     for (from, edges) in (0_u32..).zip(&found.edges) {
-        for (to, event) in edges {
+        for (to, (event, _)) in edges {
             if !is_operator(*event) {
                 back[*to as usize].push(from);
             }
@@ -28,13 +28,13 @@ pub fn trapped(found: &Found) -> Vec<u32> {
     (0_u32..).zip(safe).filter(|(_, safe)| !safe).map(|(number, _)| number).collect()
 }
 
-/// The longest way that the machine can be led without weather, time or a person before it rests; none where it can be
+/// The longest way that the machine can be led without weather, losses, time or a person before it rests; none where it can be
 /// led in a circle, whose nodes are given.
 pub fn longest_way(found: &Found) -> Result<u32, Vec<u32>> {
     let moves = |number: usize| {
         let own = u32::try_from(number).unwrap_or(u32::MAX);
-        found.edges[number].iter().filter(move |(to, event)| {
-            *to != own && !is_operator(*event) && !is_weather(*event) && !matches!(event, Event::Time)
+        found.edges[number].iter().filter(move |(to, (event, fate))| {
+            *to != own && *fate == ALL && !is_operator(*event) && !is_weather(*event) && !matches!(event, Event::Time)
         })
     };
     // 0: not seen, 1: on the way, 2: done.

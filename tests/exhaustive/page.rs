@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::explore::Row;
-use super::world::{EndedByCap, Event, Exit, Gates, Hand, Land, Left, Product1, Says, Seen, Stated, Word};
+use super::world::{EndedByCap, Event, Exit, Gates, Hand, Land, Left, Orders, Product1, Says, Seen, Stated, Word};
 
 /// What decided a move. The order of the machine's own questions decides which part of an observation that is.
 pub fn cause(event: Event) -> String {
@@ -13,9 +13,17 @@ pub fn cause(event: Event) -> String {
         Event::Time => "the time has come".to_owned(),
         Event::CardUnusable(_) => "its card cannot be used".to_owned(),
         Event::NoBase => "the base branch is gone".to_owned(),
-        Event::Operator(_, says) => format!("`autometta {}`", Says::command(says)),
-        Event::Halt => "`autometta halt`".to_owned(),
-        Event::Resume => "`autometta resume`".to_owned(),
+        Event::SameFamily(_) => "its verifiers are of its worker's family now".to_owned(),
+        Event::NoContract(_) => "its contract tests are not there".to_owned(),
+        Event::NoCommitter => "git knows nobody to commit as".to_owned(),
+        Event::Slept => "the machine has slept".to_owned(),
+        Event::Reach(_, true) => "a provider can be reached again".to_owned(),
+        Event::Reach(_, false) => "a provider cannot be reached".to_owned(),
+        Event::Quota(_, true) => "a quota is reset early".to_owned(),
+        Event::Quota(_, false) => "a quota is used up".to_owned(),
+        Event::Fleet(_) => "the fleet's day leaves more, or less".to_owned(),
+        Event::Operator(_, says) => format!("`autometta {}`", of_person(says)),
+        Event::Order(order) => format!("`autometta {}`", of_order(order)),
         Event::Parked(_, true) => "the base holds the change".to_owned(),
         Event::Parked(_, false) => "the base has moved without the change".to_owned(),
         Event::Landing(_, land) => match land {
@@ -33,6 +41,29 @@ pub fn cause(event: Event) -> String {
     }
 }
 
+fn of_person(says: Says) -> &'static str {
+    match says {
+        Says::Requeue => "requeue",
+        Says::Skip => "skip",
+        Says::Cancel => "cancel",
+        Says::Answer => "answer",
+        Says::Approve => "approve",
+        Says::Reject => "reject",
+        Says::Rework => "reject --rework",
+    }
+}
+
+fn of_order(order: Orders) -> &'static str {
+    match order {
+        Orders::Halt => "halt",
+        Orders::Resume => "resume",
+        Orders::Raise | Orders::Lower | Orders::Lift => "budget set",
+        Orders::Drain => "budget drain",
+        Orders::StopDrain => "budget drain --stop",
+        Orders::Add => "add-stage",
+    }
+}
+
 fn of_run(seen: Seen) -> String {
     match seen {
         Seen::Begins => "it runs".to_owned(),
@@ -44,6 +75,7 @@ fn of_run(seen: Seen) -> String {
             let stated = if stated == Stated::Soon { ", reset stated" } else { "" };
             format!("refused: {}{stated}", word.unwrap_or_default())
         }
+        Seen::Ended(Exit::ModelLimit, _) => "refused: limit of its model, reset stated".to_owned(),
         Seen::Ended(Exit::ToldToEnd, _) => "stopped from outside".to_owned(),
         Seen::Ended(Exit::Over(cap), _) => match cap {
             EndedByCap::Time => "over its wall-clock cap",
@@ -74,6 +106,7 @@ fn of_product(product: Product1) -> &'static str {
             Left::Strays => "handoff: pass or partial, commits on the base",
             Left::Gone => "handoff: pass or partial, no worktree",
             Left::Unreadable => "handoff: pass or partial, an unreadable worktree",
+            Left::Secret => "handoff: pass or partial, a secret in the worktree",
         },
         Product1::Gate(Gates::Passed) => "every gate passed",
         Product1::Gate(Gates::Failed) => "a gate failed",

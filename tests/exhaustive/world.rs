@@ -1,29 +1,22 @@
-//! The world of the exhaustive check: what may be seen of a state next, and what is true in it whatever the machine
-//! believes.
+//! The world of the exhaustive check: what is true in it whatever the machine believes, and what may happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use autometta::core::budget::Budget;
 use autometta::core::card::Card;
-use autometta::core::exit::{
-    EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
-    UsageSource,
-};
+use autometta::core::exit::RefusalClass;
 use autometta::core::handoff::Handoff;
-use autometta::core::honesty::Findings;
-use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId};
-use autometta::core::observation::{
-    Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, ParkedSighting, Placed, Product,
-    Pulse, Returned, Sighting, Watched, WorkSighting,
-};
-use autometta::core::operate::{Command, Rejected};
+use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId, StageId};
+use autometta::core::notice::NoticeKey;
+use autometta::core::observation::{Brief, Placed};
 use autometta::core::policy::Policy;
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
-use autometta::core::state::{Awaits, Candidate, Flight, Life, Reservation, Stage, State};
+use autometta::core::quota::Reading;
+use autometta::core::state::{Chore, Reservation, State};
 use autometta::core::verdict::Verdict;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-/// What every run of a model may use at most; its reservation.
+/// What every run of a model may use at most; its reservation. A last turn of it is as large.
 pub const PER_RUN: u64 = 100;
 
 /// One point that the machine can reach, with what is true around it.
@@ -42,14 +35,46 @@ pub struct Facts {
     pub started: BTreeSet<RunId>,
     /// Runs that have ended or were lost.
     pub ended: BTreeSet<RunId>,
-    /// Trees that every gate passed, of those that the state still speaks of.
+    /// Trees that every gate passed.
     pub passed: BTreeSet<ObjectId>,
     /// Trees that somebody voted for: which seats did, and of which family they are.
     pub votes: BTreeMap<ObjectId, BTreeMap<Option<u32>, FamilyName>>,
+    /// Of which family the worker of a tree was.
+    pub makers: BTreeMap<ObjectId, FamilyName>,
     /// Where the base branch is.
     pub tip: ObjectId,
     /// What numbers objects are named by.
     pub objects: u64,
+    /// Families whose provider cannot be reached.
+    pub offline: BTreeSet<FamilyName>,
+    /// Families whose quota is used up, with what their reader says.
+    pub quota: BTreeMap<FamilyName, Reading>,
+    /// What the fleet's day leaves.
+    pub fleet: Fleet,
+    /// The most that could be spent since the window's begin, drains and caps of then included.
+    pub allowed: u64,
+    /// What was done of the effects, in a world that does only what it is told.
+    pub done: Done,
+}
+
+/// Effects that were carried out, where a world keeps account of it.
+#[derive(Debug, Clone, Default)]
+pub struct Done {
+    pub stopped: BTreeSet<RunId>,
+    pub chores: Vec<(StageId, Chore)>,
+    pub told: BTreeSet<NoticeKey>,
+    /// The candidate of a stage that is on the base.
+    pub landed: BTreeMap<StageId, ObjectId>,
+    /// How many fires in a row, up to now, lost something.
+    pub losses: u8,
+}
+
+/// What the fleet's day leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fleet {
+    Room,
+    Full,
+    Unknown,
 }
 
 /// How the process of a run ended.
@@ -61,6 +86,8 @@ pub enum Exit {
     Over(EndedByCap),
     ToldToEnd,
     Refused(RefusalClass, Stated),
+    /// A limit of its one model, until a stated time.
+    ModelLimit,
 }
 
 /// Which of its own caps ended a run.
@@ -101,6 +128,7 @@ pub enum Left {
     Strays,
     Gone,
     Unreadable,
+    Secret,
 }
 
 /// How a gate's commands went.
@@ -166,6 +194,21 @@ pub enum Says {
     Rework,
 }
 
+/// What an operator says about the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Orders {
+    Halt,
+    Resume,
+    /// Raise, lower or lift the caps.
+    Raise,
+    Lower,
+    Lift,
+    Drain,
+    StopDrain,
+    /// Queue what is not queued yet.
+    Add,
+}
+
 /// One thing that can happen next. What is not spoken of stays as it is: runs go on, branches stand still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
@@ -181,14 +224,32 @@ pub enum Event {
     Parked(usize, bool),
     /// The card of a stage cannot be used.
     CardUnusable(usize),
+    /// The manifest puts a stage's verifiers into its worker's family.
+    SameFamily(usize),
+    /// The contract tests of a stage cannot be frozen.
+    NoContract(usize),
     /// The base branch is gone.
     NoBase,
+    /// Git knows nobody to commit as.
+    NoCommitter,
+    /// The machine has slept.
+    Slept,
+    /// The n-th family cannot be reached from now on, or can again.
+    Reach(usize, bool),
+    /// The quota of the n-th family is used up from now on, or was reset early.
+    Quota(usize, bool),
+    /// The fleet's day leaves this from now on.
+    Fleet(Fleet),
     /// An operator speaks of a stage.
     Operator(usize, Says),
-    /// An operator halts or resumes.
-    Halt,
-    Resume,
+    /// An operator speaks of the whole.
+    Order(Orders),
 }
+
+/// An event, and which of the effects that it leads to are carried out, a bit each.
+pub type Move = (Event, u16);
+/// Every effect.
+pub const ALL: u16 = u16::MAX;
 
 /// What a model lets happen.
 #[derive(Debug, Clone)]
@@ -200,26 +261,45 @@ pub struct Scope {
     pub words: Vec<Word>,
     pub landings: Vec<Land>,
     pub says: Vec<Says>,
-    /// Whether runs may be lost, never start, or lose their supervisor; cards break; branches vanish; operators halt.
+    pub orders: Vec<Orders>,
+    /// Whether runs may be lost, never start, or lose their supervisor; cards break; branches vanish.
     pub accidents: bool,
-    /// Whether a run's usage may be unknown.
+    /// Whether providers come and go.
+    pub weather: bool,
+    /// Whether quotas do.
+    pub quota: bool,
+    /// Whether the fleet's day fills up.
+    pub fleet: bool,
+    /// What runs are seen to have used.
     pub usage: Usage1,
 }
 
 /// What runs are seen to have used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage1 {
+    /// Nothing, for certain.
     Nothing,
+    /// Nobody knows.
     Unknown,
+    /// Half of what was set aside where they end well, a last turn more than that where their token cap ends them;
+    /// else nobody knows.
+    ByEnd,
 }
 
 impl Scope {
-    /// Everything that the world can make, without a person.
+    /// Everything that the world can make of one stage, without a person.
     pub fn everything() -> Self {
         use RefusalClass::{Auth, Billing, Configuration, Context, Limit, Model, Network, Overloaded};
         let refused = [Auth, Billing, Configuration, Context, Limit, Model, Network, Overloaded];
         let caps = [EndedByCap::Time, EndedByCap::Tokens, EndedByCap::Cost, EndedByCap::Output, EndedByCap::Silence];
-        let exits = [Exit::Clean, Exit::Code, Exit::Killed, Exit::ToldToEnd, Exit::Refused(Limit, Stated::Soon)];
+        let exits = [
+            Exit::Clean,
+            Exit::Code,
+            Exit::Killed,
+            Exit::ToldToEnd,
+            Exit::Refused(Limit, Stated::Soon),
+            Exit::ModelLimit,
+        ];
         Self {
             exits: exits
                 .into_iter()
@@ -227,7 +307,16 @@ impl Scope {
                 .chain(refused.map(|class| Exit::Refused(class, Stated::No)))
                 .collect(),
             hands: vec![Hand::Nothing, Hand::Torn, Hand::Pass, Hand::Partial, Hand::Fail, Hand::Blocked],
-            left: vec![Left::New, Left::Same, Left::Outside, Left::Nothing, Left::Strays, Left::Gone, Left::Unreadable],
+            left: vec![
+                Left::New,
+                Left::Same,
+                Left::Outside,
+                Left::Nothing,
+                Left::Strays,
+                Left::Gone,
+                Left::Unreadable,
+                Left::Secret,
+            ],
             gates: vec![Gates::Passed, Gates::Failed, Gates::FailedMayRetry, Gates::KilledFromOutside, Gates::NoRecord],
             words: vec![Word::Nothing, Word::Forged, Word::Pass, Word::Fail, Word::Blocked],
             landings: vec![
@@ -241,12 +330,17 @@ impl Scope {
                 Land::Failed,
             ],
             says: Vec::new(),
+            orders: Vec::new(),
             accidents: true,
+            weather: false,
+            quota: false,
+            fleet: false,
             usage: Usage1::Unknown,
         }
     }
 
-    fn of_role(&self, role: Role) -> Vec<Product1> {
+    /// What runs of a role may leave.
+    pub fn of_role(&self, role: Role) -> Vec<Product1> {
         match role {
             Role::Worker => {
                 self.hands.iter().flat_map(|hand| self.left.iter().map(|left| Product1::Worker(*hand, *left))).collect()
@@ -257,439 +351,89 @@ impl Scope {
     }
 }
 
+/// Whether effects are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// The world does what it likes: runs end whether they were launched or not.
+    Free,
+    /// The world does what it is told and nothing else, and any part of what a step asks for may be lost.
+    MayBeLost,
+}
+
 /// What the check runs on: cards, policy, and what may happen.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub name: &'static str,
     pub cards: Vec<Card>,
+    /// How many of the cards are queued at first.
+    pub queued: usize,
     pub policy: Policy,
-    pub token_cap: Option<u64>,
+    /// The budget at first.
+    pub budget: Budget,
     pub scope: Scope,
-    /// Stages that differ in nothing but their names, so that exchanging them changes nothing.
+    pub effects: Effects,
+    /// Seats that differ in nothing but their names, so that exchanging them changes nothing.
     pub alike: bool,
     /// What the cards ask for, in their order.
     pub briefs: Vec<Brief>,
+    /// What is handed in and judged, for each of the cards.
+    pub papers: Vec<Papers>,
+}
+
+/// Documents of one stage, read once.
+#[derive(Debug, Clone)]
+pub struct Papers {
+    pub handoffs: BTreeMap<&'static str, Handoff>,
+    pub verdicts: BTreeMap<&'static str, Verdict>,
+}
+
+impl Papers {
+    pub fn of(stage: &StageId) -> Self {
+        let handoff = |status: &'static str| {
+            let json = serde_json::json!({"stage_id": stage, "status": status, "deliverables": [], "notes": "n",
+                                          "question": "which?"});
+            (status, Handoff::parse(json.to_string().as_bytes(), stage).expect("a handoff"))
+        };
+        let verdict = |word: &'static str| {
+            let json = serde_json::json!({"stage_id": stage, "overall": word, "headline": "h",
+                "criteria": [{"id": 1, "name": "n", "verdict": word, "evidence": "a:1"}], "additional_findings": ""});
+            (word, Verdict::parse(json.to_string().as_bytes(), stage, 1).expect("a verdict"))
+        };
+        Self {
+            handoffs: ["pass", "partial", "fail", "blocked"].map(handoff).into_iter().collect(),
+            verdicts: ["PASS", "FAIL", "BLOCKED"].map(verdict).into_iter().collect(),
+        }
+    }
 }
 
 pub fn object(number: u64) -> ObjectId {
     format!("{number:040x}").parse().expect("id")
 }
 
-/// The family of an identity in this world: `two` for those whose names begin with V.
+/// The families of this world.
+pub fn families() -> [FamilyName; 3] {
+    ["one", "three", "two"].map(|name| name.parse().expect("family"))
+}
+
+/// The family of an identity in this world: `two` for those whose names begin with V, `three` for X.
 pub fn family(who: &Identity) -> FamilyName {
-    let name = if who.name().starts_with('V') { "two" } else { "one" };
+    let name = match who.name().as_bytes().first() {
+        Some(b'V') => "two",
+        Some(b'X') => "three",
+        _ => "one",
+    };
     name.parse().expect("family")
 }
 
-/// What a card asks for in this world.
-pub fn brief(card: &Card) -> Brief {
-    let placed = |who: &Identity| Placed { identity: who.clone(), family: family(who), model: None };
-    let caps = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
+/// The caps of every run that calls a model.
+pub const CAPS: Reservation = Reservation { tokens: Tokens(PER_RUN), cost_usd: MicroUsd(10), seconds: Seconds(60) };
+
+/// What a card asks for in this world; `fallbacks` are the manifest's.
+pub fn brief(card: &Card, fallbacks: &BTreeMap<FamilyName, Identity>) -> Brief {
+    let placed =
+        |who: &Identity| Placed { identity: who.clone(), family: family(who), model: Some(who.handle().to_owned()) };
     let gate = Reservation { seconds: Seconds(10), ..Reservation::default() };
-    crate::briefs::brief(card, placed, caps, Some(gate))
-}
-
-/// The flights of a stage whose turn it is to be seen.
-pub fn flights(stage: &Stage) -> Vec<&Flight> {
-    stage.life.flights()
-}
-
-impl Model {
-    /// Everything that can happen at a node.
-    pub fn events(&self, node: &Node) -> Vec<Event> {
-        let mut events = vec![Event::Nothing];
-        if next_moment(node).is_some() {
-            events.push(Event::Time);
-        }
-        for (index, stage) in node.state.stages.iter().enumerate() {
-            for (place, flight) in flights(stage).into_iter().enumerate() {
-                let runs = self.seen_of(node, stage, flight);
-                events.extend(runs.into_iter().map(|seen| Event::Run(index, place, seen)));
-            }
-            match &stage.life {
-                Life::Landing(_) => {
-                    events.extend(self.scope.landings.iter().map(|land| Event::Landing(index, *land)));
-                }
-                Life::Over(over) => {
-                    let parked =
-                        over.kept.as_ref().is_some_and(|kept| matches!(kept.awaits, Awaits::Merge | Awaits::Approval));
-                    if parked && self.scope.accidents {
-                        events.extend([Event::Parked(index, false), Event::Parked(index, true)]);
-                    }
-                }
-                Life::Pending(_) | Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => {}
-            }
-            if self.scope.accidents && !matches!(stage.life, Life::Over(_)) {
-                events.push(Event::CardUnusable(index));
-            }
-            events.extend(self.scope.says.iter().map(|says| Event::Operator(index, *says)));
-        }
-        if self.scope.accidents {
-            events.push(Event::NoBase);
-        }
-        if !self.scope.says.is_empty() {
-            events.extend([Event::Halt, Event::Resume]);
-        }
-        events
-    }
-
-    fn seen_of(&self, node: &Node, stage: &Stage, flight: &Flight) -> Vec<Seen> {
-        let mut seen = Vec::new();
-        let role = flight.run.role;
-        let started = node.facts.started.contains(&flight.run);
-        if self.scope.accidents {
-            seen.extend(if started {
-                vec![Seen::UnsupervisedOverTime]
-            } else {
-                vec![Seen::Begins, Seen::LaunchFailed]
-            });
-            match role {
-                Role::Worker => {
-                    seen.push(Seen::Lost(None));
-                    seen.extend(self.scope.left.iter().map(|left| Seen::Lost(Some(*left))));
-                }
-                Role::Gate | Role::Verifier => seen.push(Seen::Lost(None)),
-            }
-        }
-        let resumes = matches!(&stage.life, Life::Working(working) if working.resume.is_some());
-        for exit in &self.scope.exits {
-            // Gates call no provider; what a refusal of one means is what a command that cannot start means.
-            if role == Role::Gate && matches!(exit, Exit::Refused(class, _) if *class != RefusalClass::Configuration) {
-                continue;
-            }
-            for product in self.scope.of_role(role) {
-                // Where something else has ended a run, its own word is not asked for: one that says nothing and one that
-                // says everything stand for all.
-                let has_a_say = matches!(exit, Exit::Clean | Exit::Code | Exit::Killed);
-                let stands = matches!(
-                    product,
-                    Product1::Worker(Hand::Nothing | Hand::Pass, _)
-                        | Product1::Gate(Gates::Passed | Gates::NoRecord)
-                        | Product1::Verifier(Word::Nothing | Word::Pass)
-                );
-                if !has_a_say && !stands {
-                    continue;
-                }
-                // Without earlier work there is no tree to hand in again.
-                if matches!(product, Product1::Worker(_, Left::Same)) && !resumes {
-                    continue;
-                }
-                seen.push(Seen::Ended(*exit, product));
-            }
-        }
-        seen
-    }
-}
-
-/// The next moment that something in a node waits for.
-pub fn next_moment(node: &Node) -> Option<DateTime<Utc>> {
-    moments(node).into_iter().filter(|at| *at > node.facts.now).min()
-}
-
-/// Every moment that something in a node waits for.
-pub fn moments(node: &Node) -> Vec<DateTime<Utc>> {
-    let mut found: Vec<DateTime<Utc>> = node.budget.pauses.iter().map(|pause| pause.until).collect();
-    found.extend(node.budget.breakers.iter().filter_map(|breaker| breaker.open_until));
-    for stage in &node.state.stages {
-        match &stage.life {
-            Life::Pending(pending) => found.extend(pending.not_before),
-            Life::Gating(gating) => found.extend(gating.not_before),
-            Life::Verifying(verifying) => found.extend(verifying.seats.iter().filter_map(|seat| seat.not_before)),
-            Life::Working(_) | Life::Landing(_) | Life::Over(_) => {}
-        }
-    }
-    found
-}
-
-/// What an operator's event asks for.
-pub fn command(node: &Node, event: Event) -> Option<Command> {
-    Some(match event {
-        Event::Halt => Command::Halt(String::new()),
-        Event::Resume => Command::Resume,
-        Event::Operator(index, says) => {
-            let stage = node.state.stages[index].id.clone();
-            let why = String::from("no");
-            match says {
-                Says::Requeue => Command::Requeue(stage),
-                Says::Skip => Command::Skip(stage),
-                Says::Cancel => Command::Cancel(stage),
-                Says::Answer => Command::Answer(stage),
-                Says::Approve => Command::Approve(stage),
-                Says::Reject => Command::Reject { stage, why, then: Rejected::Ends },
-                Says::Rework => Command::Reject { stage, why, then: Rejected::IsReworked },
-            }
-        }
-        _ => return None,
-    })
-}
-
-impl Model {
-    /// What is seen at a node when this happens; the facts move with it.
-    pub fn observe(&self, node: &Node, event: Event, facts: &mut Facts) -> Observation {
-        facts.now += TimeDelta::seconds(1);
-        if event == Event::Time
-            && let Some(at) = next_moment(node)
-        {
-            facts.now = at;
-        }
-        if matches!(event, Event::Landing(_, Land::Rebased | Land::Overlap) | Event::Parked(..)) {
-            facts.objects += 1;
-            facts.tip = object(facts.objects);
-        }
-        let tip = (event != Event::NoBase).then(|| facts.tip.clone());
-        let mut seen = Observation {
-            committer: Some("O <o@local>".parse().expect("identity")),
-            tips: BTreeMap::from([("main".to_owned(), tip)]),
-            told: node.state.notices.iter().map(|notice| notice.key.clone()).collect(),
-            ..Observation::default()
-        };
-        for (index, stage) in node.state.stages.iter().enumerate() {
-            if event == Event::CardUnusable(index) {
-                seen.briefs.insert(stage.id.clone(), Err("its card cannot be used".to_owned()));
-            } else if !matches!(stage.life, Life::Over(_)) {
-                seen.briefs.insert(stage.id.clone(), Ok(Box::new(self.briefs[index].clone())));
-            }
-            seen.done.insert(stage.id.clone(), stage.chores.clone());
-            for (place, flight) in flights(stage).into_iter().enumerate() {
-                let sighting = match event {
-                    Event::Run(one, other, what) if (one, other) == (index, place) => {
-                        self.sight(stage, flight, what, facts, &mut seen)
-                    }
-                    _ if facts.started.contains(&flight.run) => running(Watched::BySupervisor, Seconds(1)),
-                    _ => Sighting::NotStarted,
-                };
-                seen.runs.insert(flight.run.clone(), sighting);
-            }
-            match &stage.life {
-                Life::Landing(landing) => {
-                    let land = match event {
-                        Event::Landing(one, land) if one == index => land,
-                        _ => continue,
-                    };
-                    let sighting = landing_sighting(landing, land, facts);
-                    seen.landings.insert(stage.id.clone(), sighting);
-                }
-                Life::Over(_) if matches!(event, Event::Parked(one, _) if one == index) => {
-                    let merged = matches!(event, Event::Parked(_, true)).then(|| facts.tip.clone());
-                    seen.parked.insert(stage.id.clone(), ParkedSighting { tip: facts.tip.clone(), merged });
-                }
-                _ => {}
-            }
-        }
-        seen
-    }
-
-    fn sight(&self, stage: &Stage, flight: &Flight, what: Seen, facts: &mut Facts, seen: &mut Observation) -> Sighting {
-        let run = &flight.run;
-        match what {
-            Seen::Begins => {
-                facts.started.insert(run.clone());
-                running(Watched::BySupervisor, Seconds(1))
-            }
-            Seen::LaunchFailed => {
-                let faults = LaunchFaults { count: self.policy.launch_tries, last: "no".to_owned() };
-                seen.launch_faults.insert(run.clone(), faults);
-                Sighting::NotStarted
-            }
-            Seen::UnsupervisedOverTime => running(Watched::ByTicksOnly, Seconds(3_600)),
-            Seen::Lost(left) => {
-                facts.begin_and_end(run);
-                let work = left.map(|left| work(stage, run, left, facts));
-                let usage = self.usage(run);
-                Sighting::Lost(Box::new(LostRun { usage, elapsed: None, work, detail: "lost".to_owned() }))
-            }
-            Seen::Ended(exit, product) => {
-                facts.begin_and_end(run);
-                let mut record = self.record(run, exit, facts.now);
-                let product = Self::product(stage, run, exit, product, facts, &mut record);
-                Sighting::Ended(Box::new(Ended { record, product }))
-            }
-        }
-    }
-
-    fn usage(&self, run: &RunId) -> Usage {
-        match (run.role, self.scope.usage) {
-            (Role::Gate, _) => Usage::none(),
-            (_, Usage1::Unknown) => Usage::default(),
-            (_, Usage1::Nothing) => Usage { source: UsageSource::Result, ..Usage::default() }.totalled(),
-        }
-    }
-
-    fn record(&self, run: &RunId, exit: Exit, now: DateTime<Utc>) -> ExitRecord {
-        let (end, ended_by) = match exit {
-            Exit::Clean => (ProcessEnd::Code(0), EndedBy::Exit),
-            Exit::Code => (ProcessEnd::Code(1), EndedBy::Exit),
-            Exit::Killed => (ProcessEnd::Signal(9), EndedBy::Exit),
-            Exit::ToldToEnd => (ProcessEnd::Signal(15), EndedBy::Cancelled),
-            Exit::Refused(..) => (ProcessEnd::Code(1), EndedBy::Refused),
-            Exit::Over(cap) => {
-                let by = match cap {
-                    EndedByCap::Time => EndedBy::Timeout,
-                    EndedByCap::Tokens => EndedBy::TokenCap,
-                    EndedByCap::Cost => EndedBy::CostCap,
-                    EndedByCap::Output => EndedBy::OutputCap,
-                    EndedByCap::Silence => EndedBy::Stalled,
-                };
-                (ProcessEnd::Signal(15), by)
-            }
-        };
-        let provider = match exit {
-            Exit::Refused(class, stated) => ProviderReport {
-                refusal: Some(Refusal { class, scope: RefusalScope::Family, line: "no".to_owned() }),
-                resets_at: (stated == Stated::Soon).then(|| now + TimeDelta::minutes(5)),
-            },
-            _ => ProviderReport::default(),
-        };
-        ExitRecord {
-            run_id: run.clone(),
-            started_at: now,
-            ended_at: now,
-            elapsed_seconds: 1.0,
-            exit: end,
-            ended_by,
-            usage: self.usage(run),
-            provider,
-            peak_rss_bytes: 0,
-            cpu_seconds: 0.0,
-            outbox: None,
-            outbox_fault: None,
-            gates: Vec::new(),
-            secrets_in_work: Vec::new(),
-        }
-    }
-
-    fn product(
-        stage: &Stage,
-        run: &RunId,
-        exit: Exit,
-        product: Product1,
-        facts: &mut Facts,
-        record: &mut ExitRecord,
-    ) -> Product {
-        let tree = stage.candidate().map(|candidate| candidate.tree.clone());
-        match product {
-            Product1::Worker(hand, left) => {
-                Product::Worker { handoff: handoff(stage, hand), work: work(stage, run, left, facts) }
-            }
-            Product1::Gate(gates) => {
-                let result = |exit: ProcessEnd, retries: u32| GateResult {
-                    name: "acceptance".to_owned(),
-                    command: "true".to_owned(),
-                    exit,
-                    timed_out: false,
-                    elapsed_seconds: 0.1,
-                    output_tail: String::new(),
-                    retries,
-                    error_line: None,
-                };
-                record.gates = match gates {
-                    Gates::Passed => vec![result(ProcessEnd::Code(0), 0)],
-                    Gates::Failed => vec![result(ProcessEnd::Code(1), 0)],
-                    Gates::FailedMayRetry => vec![result(ProcessEnd::Code(1), 1)],
-                    Gates::KilledFromOutside => vec![result(ProcessEnd::Signal(9), 0)],
-                    Gates::NoRecord => Vec::new(),
-                };
-                if exit == Exit::Clean && gates == Gates::Passed {
-                    facts.passed.extend(tree);
-                }
-                Product::Gate
-            }
-            Product1::Verifier(word) => {
-                let verdict = match word {
-                    Word::Nothing => Returned::Nothing,
-                    Word::Forged => Returned::Unusable("forged".to_owned()),
-                    Word::Pass => Returned::Usable(verdict(stage, "PASS")),
-                    Word::Fail => Returned::Usable(verdict(stage, "FAIL")),
-                    Word::Blocked => Returned::Usable(verdict(stage, "BLOCKED")),
-                };
-                // Whoever was stopped, killed or refused has not finished judging, whatever it left.
-                if exit == Exit::Clean
-                    && word == Word::Pass
-                    && let (Some(tree), Some(flight)) =
-                        (tree, flights(stage).into_iter().find(|flight| flight.run == *run))
-                {
-                    let family = flight.family.clone().expect("a verifier has a family");
-                    facts.votes.entry(tree).or_default().insert(run.seat, family);
-                }
-                Product::Verifier { verdict }
-            }
-        }
-    }
-}
-
-impl Facts {
-    fn begin_and_end(&mut self, run: &RunId) {
-        assert!(!self.ended.contains(run), "{run} ended twice");
-        self.started.remove(run);
-        self.ended.insert(run.clone());
-    }
-}
-
-fn running(watched: Watched, elapsed: Seconds) -> Sighting {
-    Sighting::Running(Pulse { elapsed: Some(elapsed), silent_for: None, watched })
-}
-
-fn handoff(stage: &Stage, hand: Hand) -> Returned<Handoff> {
-    let status = match hand {
-        Hand::Nothing => return Returned::Nothing,
-        Hand::Torn => return Returned::Unusable("torn".to_owned()),
-        Hand::Pass => "pass",
-        Hand::Partial => "partial",
-        Hand::Fail => "fail",
-        Hand::Blocked => "blocked",
-    };
-    let json = serde_json::json!({"stage_id": stage.id, "status": status, "deliverables": [], "notes": "n",
-                                  "question": "which?"});
-    Returned::Usable(Handoff::parse(json.to_string().as_bytes(), &stage.id).expect("a handoff"))
-}
-
-fn verdict(stage: &Stage, word: &str) -> Verdict {
-    let json = serde_json::json!({"stage_id": stage.id, "overall": word, "headline": "h",
-        "criteria": [{"id": 1, "name": "n", "verdict": word, "evidence": "a:1"}], "additional_findings": ""});
-    Verdict::parse(json.to_string().as_bytes(), &stage.id, 1).expect("a verdict")
-}
-
-fn work(stage: &Stage, run: &RunId, left: Left, facts: &mut Facts) -> WorkSighting {
-    facts.objects += 2;
-    let (commit, mut tree) = (object(facts.objects), object(facts.objects + 1_000_000_000));
-    let mut findings = Findings::default();
-    let mut changed = vec![format!("{}/b", stage.id)];
-    match left {
-        Left::Gone => return WorkSighting::Gone,
-        Left::Unreadable => return WorkSighting::Unreadable("no".to_owned()),
-        Left::New => {}
-        Left::Same => {
-            if let Life::Working(working) = &stage.life
-                && let Some(resume) = &working.resume
-            {
-                tree = resume.tree.clone();
-            }
-        }
-        Left::Outside => changed = vec!["outside".to_owned()],
-        Left::Nothing => changed.clear(),
-        Left::Strays => findings.strays = vec![object(7)],
-    }
-    let candidate = Candidate { commit, tree, run: run.clone() };
-    WorkSighting::Captured(Captured { candidate, changed, embedded: Vec::new(), findings: Box::new(findings) })
-}
-
-fn landing_sighting(landing: &autometta::core::state::Landing, land: Land, facts: &mut Facts) -> LandingSighting {
-    match land {
-        Land::Ready => LandingSighting::Ready,
-        Land::Landed => LandingSighting::Landed(landing.candidate.commit.clone()),
-        Land::Rebased => {
-            facts.objects += 2;
-            let candidate = Candidate {
-                commit: object(facts.objects),
-                tree: object(facts.objects + 1_000_000_000),
-                run: landing.candidate.run.clone(),
-            };
-            LandingSighting::Rebased { tip: facts.tip.clone(), candidate }
-        }
-        Land::Overlap => LandingSighting::Overlap { tip: facts.tip.clone(), paths: vec!["a".to_owned()] },
-        Land::Dirty => LandingSighting::Dirty(vec!["a".to_owned()]),
-        Land::Busy => LandingSighting::Busy("git".to_owned()),
-        Land::NoBase => LandingSighting::NoBase,
-        Land::Failed => LandingSighting::Failed("no".to_owned()),
-    }
+    let mut brief = crate::briefs::brief(card, placed, CAPS, Some(gate));
+    brief.members.extend(fallbacks.values().map(|who| crate::briefs::member(placed(who), CAPS)));
+    Brief { fallbacks: fallbacks.clone(), ..brief }
 }
