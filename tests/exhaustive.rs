@@ -35,7 +35,10 @@ use world::Model;
 
 fn check(model: &Model, compare_every: u64) -> Found {
     let begun = Instant::now();
-    let found = explore(model, compare_every).unwrap_or_else(|why| panic!("{why}"));
+    let found = explore(model, compare_every).unwrap_or_else(|why| {
+        explore::IS_BROKEN.store(true, std::sync::atomic::Ordering::Relaxed);
+        panic!("{why}")
+    });
     let trapped = liveness::trapped(&found);
     if let Some(one) = trapped.first() {
         panic!("{} states have no way to rest, such as\n{}", trapped.len(), story(model, &found.parents, *one, None));

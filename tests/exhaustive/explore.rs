@@ -1,6 +1,7 @@
 //! Breadth-first through everything that the machine can reach.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use autometta::core::budget::Budget;
 use autometta::core::operate::{Command, operate, queued};
@@ -12,6 +13,9 @@ use chrono::DateTime;
 use super::invariants;
 use super::key::{Key, key};
 use super::world::{Event, Facts, Model, Node, Says, command, object};
+
+/// Whether one of the models has shown something broken, so that nobody waits for the others.
+pub static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// What an exploration has found.
 #[derive(Debug, Default)]
@@ -91,7 +95,7 @@ pub fn follow(model: &Model, node: &Node, event: Event) -> Result<Option<(Node, 
 /// followed as well, and must lead to the same keys.
 ///
 /// # Errors
-/// The first thing that is broken, with the way to it.
+/// The first thing that is broken, with the way to it; what is broken elsewhere ends it as well.
 pub fn explore(model: &Model, compare_every: u64) -> Result<Found, String> {
     let mut found = Found::default();
     let first = begin(model);
@@ -103,6 +107,9 @@ pub fn explore(model: &Model, compare_every: u64) -> Result<Found, String> {
     let mut met = 0_u64;
     let mut doubles: Vec<(u32, Node, u32, Event)> = Vec::new();
     while let Some((number, node)) = queue.pop_front() {
+        if IS_BROKEN.load(Ordering::Relaxed) {
+            return Err(format!("`{}` was not looked at any further", model.name));
+        }
         let mut seen = std::collections::HashSet::new();
         for event in model.events(&node) {
             found.moves += 1;

@@ -10,7 +10,7 @@ use autometta::core::state::{EndStatus, Flight, Life, Said, Stage, State};
 use autometta::core::state_doc::StateDoc;
 use autometta::core::step::{Effect, Step, step};
 
-use super::world::{Event, Exit, Facts, Land, Model, Node, Seen, family};
+use super::world::{Event, Exit, Facts, Gates, Hand, Land, Model, Node, PER_RUN, Product1, Seen, Word, family};
 
 /// What is broken, in words.
 pub type Broken = String;
@@ -56,7 +56,7 @@ pub fn at(model: &Model, node: &Node) -> Result<(), Broken> {
     let landing = state.stages.iter().filter(|stage| matches!(stage.life, Life::Landing(_))).count();
     let most = model.policy.max_parallel + landing;
     hold!(state.stages.iter().filter(busy).count() <= most, "more stages in progress than may be");
-    Ok(())
+    claims(state)
 }
 
 fn of_stage(model: &Model, stage: &Stage) -> Result<(), Broken> {
@@ -73,6 +73,40 @@ fn of_stage(model: &Model, stage: &Stage) -> Result<(), Broken> {
     let runs: Vec<&RunId> = stage.history.iter().map(|past| &past.run).collect();
     let once: BTreeSet<&RunId> = runs.iter().copied().collect();
     hold!(once.len() == runs.len(), "4: a run twice in the history of {}", stage.id);
+    for past in stage.history.iter().filter(|past| past.usage_unknown) {
+        hold!(
+            past.tokens == Tokens(PER_RUN),
+            "4: what {} used is unknown, and it was charged {}",
+            past.run,
+            past.tokens
+        );
+    }
+    Ok(())
+}
+
+/// No two stages in progress may change the same paths.
+fn claims(state: &State) -> Result<(), Broken> {
+    let busy: Vec<&Stage> = state.stages.iter().filter(|stage| stage.life.is_in_progress()).collect();
+    for (index, one) in busy.iter().enumerate() {
+        for other in &busy[index + 1..] {
+            // Every claim of this world is a folder.
+            let shared = |mine: &&String| {
+                other.path_claims.iter().any(|theirs| theirs.starts_with(mine.as_str()) || mine.starts_with(theirs))
+            };
+            let path = one.path_claims.iter().find(shared);
+            hold!(path.is_none(), "{} and {} are in progress, and both claim {path:?}", one.id, other.id);
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is begun before everything has landed that it builds on.
+fn dependencies(state: &State, stage: &Stage) -> Result<(), Broken> {
+    for needed in &stage.depends_on {
+        let life = state.stage(needed).map(|other| &other.life);
+        let landed = matches!(life, Some(Life::Over(over)) if over.status == EndStatus::Completed);
+        hold!(landed, "{} was begun before {needed} has landed", stage.id);
+    }
     Ok(())
 }
 
@@ -100,6 +134,7 @@ pub fn across(model: &Model, before: &Node, event: Event, done: &Step, facts: &F
         hold!(!facts.ended.contains(&flight.run), "1: {} is dispatched after its end", flight.run);
         let launched = done.effects.iter().any(|effect| matches!(effect, Effect::Launch { run } if *run == flight.run));
         hold!(launched, "{} of {} is in flight, and nothing launches it", flight.run, stage.id);
+        dependencies(&done.state, stage)?;
     }
     for effect in &done.effects {
         if let Effect::Launch { run } = effect {
@@ -116,7 +151,7 @@ pub fn across(model: &Model, before: &Node, event: Event, done: &Step, facts: &F
             continue;
         }
         if let Life::Over(over) = &stage.life {
-            let merged = matches!(event, Event::Parked(..)) && over.kept.is_some();
+            let merged = matches!(event, Event::Parked(_, true)) && over.kept.is_some();
             hold!(merged, "7: {} moved by itself from {:?}", stage.id, over.status);
         }
         may_land(model, stage, after, facts)?;
@@ -159,18 +194,9 @@ fn attempts(before: &Stage, after: &Stage, event: Event) -> Result<(), Broken> {
         return Ok(());
     }
     let blameless = match event {
-        Event::Run(_, _, Seen::Ended(Exit::Refused(class, _), _)) => class != RefusalClass::Context,
+        Event::Run(_, _, seen) => is_blameless(seen),
         Event::Landing(_, land) => land != Land::Rebased,
-        Event::Run(
-            _,
-            _,
-            Seen::LaunchFailed | Seen::UnsupervisedOverTime | Seen::Lost(_) | Seen::Ended(Exit::ToldToEnd, _),
-        )
-        | Event::Nothing
-        | Event::Time
-        | Event::NoBase
-        | Event::CardUnusable(_)
-        | Event::Parked(..) => true,
+        Event::Nothing | Event::Time | Event::NoBase | Event::CardUnusable(_) | Event::Parked(..) => true,
         _ => false,
     };
     // What another seat has said before counts once nobody is asked any more.
@@ -183,6 +209,24 @@ fn attempts(before: &Stage, after: &Stage, event: Event) -> Result<(), Broken> {
     let blameless = blameless && !said(&before.life);
     hold!(!blameless, "5: {event:?} used up an attempt of {}", after.id);
     Ok(())
+}
+
+/// Whether what is seen of a run says nothing about the work.
+fn is_blameless(seen: Seen) -> bool {
+    let (exit, product) = match seen {
+        Seen::Begins => return false,
+        Seen::LaunchFailed | Seen::UnsupervisedOverTime | Seen::Lost(_) | Seen::Ended(Exit::ToldToEnd, _) => {
+            return true;
+        }
+        Seen::Ended(Exit::Refused(class, _), _) => return class != RefusalClass::Context,
+        Seen::Ended(exit, product) => (exit, product),
+    };
+    let ended_by_itself = matches!(exit, Exit::Clean | Exit::Code | Exit::Killed);
+    match product {
+        Product1::Worker(hand, _) => hand == Hand::Nothing && matches!(exit, Exit::Code | Exit::Killed),
+        Product1::Gate(gates) => ended_by_itself && matches!(gates, Gates::KilledFromOutside | Gates::NoRecord),
+        Product1::Verifier(word) => matches!(word, Word::Nothing | Word::Forged),
+    }
 }
 
 /// What is worth asking once for every node: a state survives its file, and a step that is asked again with nothing new
