@@ -586,3 +586,28 @@ fn scenario_44_what_a_writer_killed_in_the_middle_left_is_swept() {
     let _ = night.tick();
     assert!(!night.repo.join(&left).exists());
 }
+
+/// Whoever takes a run for lost whose supervisor is still writing its record starts another beside it.
+#[test]
+fn a_tick_that_comes_while_a_supervisor_writes_its_record_starts_no_other_run() {
+    let mut night = Night::passing();
+    let folder = night.base().join("faults");
+    fs::create_dir(&folder).expect("folder");
+    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
+    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+    // Before it come its claim, its agent, its line in the registry, and what was handed in.
+    night.set("AUTOMETTA_FAULT", &format!("01-work.1.worker/atomic.rename:5:pause={}", go.display()));
+    night.queue("01-work");
+    night.tick_until_that("01-work", |_| reached.exists());
+    let waits = fs::read_to_string(folder.join("log")).expect("log");
+    let waits = waits.lines().rfind(|line| line.contains("01-work.1.worker")).unwrap_or_default();
+    assert!(waits.contains("exit.json"), "the supervisor writes its record by another write now: {waits}");
+    for _ in 0..3 {
+        assert!(night.tick().status.success());
+    }
+    fs::write(&go, "").expect("file");
+    night.tick_until("01-work", "completed");
+    let ledger = night.read("repo/state/ledger.jsonl");
+    let runs = ledger.lines().filter(|line| line.contains(r#""event":"dispatched""#)).count();
+    assert_eq!(runs, 3, "a worker, a gate and a verifier are all that is run:\n{ledger}");
+}

@@ -188,7 +188,7 @@ fn whatever_a_power_cut_leaves_of_a_night_the_next_tick_finds_the_last_commit() 
                 // From here on the tick acts on it.
                 last = next.take().expect("a commit");
                 removed = false;
-                assert_eq!(Committed::of(&disk), last, "the model of a commit is wrong");
+                assert_eq!(Committed::of(&disk), last, "the transaction is gone, and its places hold something else");
             }
             _ => {}
         }

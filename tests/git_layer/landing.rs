@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use autometta::git::{Expect, GitError, Landed, Landing, LandingOrder, Moved, Recovery, RefName, Repo};
+use autometta::core::ids::CommitId;
+use autometta::git::{Expect, Git, GitError, Landed, Landing, LandingOrder, Moved, Recovery, RefName, Repo};
 
 use super::support::{World, executable, main, remove, write};
 
@@ -345,7 +346,7 @@ fn unusual_indexes_and_settings_are_kept_or_understood() {
 }
 
 #[test]
-fn a_landing_that_loses_the_race_changes_nothing() {
+fn a_ref_that_is_elsewhere_is_not_moved() {
     let world = World::new();
     let repo = world.open();
     let order = usual(&world, &repo);
@@ -355,4 +356,27 @@ fn a_landing_that_loses_the_race_changes_nothing() {
         repo.set_ref(&name, &order.commit, &Expect::Is(order.parent.clone())).expect("answer"),
         Moved::No { found: Some(other) }
     );
+}
+
+#[test]
+fn a_base_that_moves_at_the_last_moment_is_not_moved_back() {
+    let world = World::new();
+    let order = usual(&world, &world.open());
+    let parent = order.parent.as_str();
+    let other = world.git(&["commit-tree", "-p", parent, "-m", "operator was faster", &format!("{parent}^{{tree}}")]);
+    // The operator's commit comes when everything was looked at, right before the branch is moved.
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *update-ref*refs/heads/main*) git -C '{}' update-ref refs/heads/main {other};; esac\n\
+         exec git \"$@\"\n",
+        world.top.display()
+    );
+    let program = world.dir.path().join("git.sh");
+    executable(&program, &script);
+    let git = Git::from_environment().with_home(&world.home()).with_program(&program);
+    let repo = Repo::open(&world.top, &world.dir.path().join("scratch"), git).expect("repository");
+    let other: CommitId = other.parse().expect("id");
+    assert_eq!(land(&repo, &order), Landing::Moved { tip: Some(other.clone()) });
+    assert_eq!((world.status().as_str(), main(&repo)), ("", other));
+    assert_eq!(world.read("a.txt").as_deref(), Some("one\n"));
+    assert_nothing_left(&world);
 }
