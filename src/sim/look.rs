@@ -313,7 +313,7 @@ impl<C: Cast> Ground<C> {
         let commit = if changed.is_empty() {
             base.clone()
         } else {
-            let commit = Commit { tree: tree.clone(), parent: Some(base), stage: None };
+            let commit = Commit { tree: tree.clone(), parent: Some(base), stage: None, run: None };
             self.git.commit(commit, &format!("{} {run} {at}", stage.id))
         };
         let findings = Findings { strays: self.strays(stage, run, work), ..Findings::default() };
@@ -337,7 +337,8 @@ impl<C: Cast> Ground<C> {
             stage.id, approval.headline, approval.verdicts, landing.decided_at, landing.candidate.run
         );
         let parent = Some(landing.work.base_commit.clone());
-        let commit = Commit { tree: approval.tree.clone(), parent, stage: Some(stage.id.clone()) };
+        let run = Some(landing.candidate.run.clone());
+        let commit = Commit { tree: approval.tree.clone(), parent, stage: Some(stage.id.clone()), run };
         Some(self.git.commit(commit, &words))
     }
 
@@ -362,7 +363,7 @@ impl<C: Cast> Ground<C> {
             Err(paths) => LandingSighting::Overlap { tip, paths: paths.into_iter().collect() },
             Ok(files) => {
                 let tree = self.git.tree(files);
-                let commit = Commit { tree: tree.clone(), parent: Some(tip.clone()), stage: None };
+                let commit = Commit { tree: tree.clone(), parent: Some(tip.clone()), stage: None, run: None };
                 let commit = self.git.commit(commit, &format!("{} {} moved", stage.id, landing.candidate.run));
                 let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
                 LandingSighting::Rebased { tip, candidate }
@@ -421,7 +422,7 @@ impl<C: Cast> Ground<C> {
         let mut files = self.git.files(&tip);
         files.insert(path.to_owned(), content);
         let tree = self.git.tree(files);
-        let commit = self.git.commit(Commit { tree, parent: Some(tip), stage: None }, &format!("{path} {content}"));
+        let commit = self.git.commit(Commit { tree, parent: Some(tip), stage: None, run: None }, &format!("{path} {content}"));
         self.git.set(branch, &commit);
         if self.git.checked_out().is_some() {
             self.git.check_out(&commit);

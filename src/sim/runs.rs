@@ -69,7 +69,7 @@ impl<C: Cast> Ground<C> {
 
     /// An agent begins.
     fn enters(&mut self, run: &RunId, live: Live) {
-        self.truth.begins(run);
+        self.truth.begins(run, &live);
         if let Some(end) = live.end() {
             self.agenda.enter(live.started + end.after, Due::Ends(run.clone()));
         }
@@ -172,7 +172,15 @@ impl<C: Cast> Ground<C> {
                 let path = self.layout.run(run).join(name);
                 written = atomic::write_on(&self.disk, &path, &bytes, Durability::Durable);
             }
-            self.truth.judged(stage, run, &live, by_itself && end.exit == ProcessEnd::Code(0));
+            if let (ProcessEnd::Code(0), true, Some(worktree)) = (end.exit, by_itself, self.git.worktrees.get(run)) {
+                let parent = self.git.find(&worktree.base).and_then(|commit| commit.parent.as_ref());
+                let base = parent.map(|parent| self.git.files(parent)).unwrap_or_default();
+                let tree = live.order.tree.as_ref().map(|tree| self.git.tree_files(tree)).unwrap_or_default();
+                self.truth.judged(run, &live, &base, &tree);
+            }
+            if matches!(live.play.leaves, Leaves::Forged(_)) {
+                self.truth.forges(run);
+            }
         }
         let record = self.record(run, &live, end, used, outbox);
         let bytes = serde_json::to_vec(&record).unwrap_or_default();
