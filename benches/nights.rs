@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use autometta::sim::chaos::Script;
+use autometta::sim::chaos::{KINDS, Script};
 use autometta::sim::trial::{Outcome, Story, report, shrink, try_night};
 use autometta::sim::truth::CHECKS;
 use autometta::tick::engine::turn;
@@ -95,7 +95,12 @@ fn main() {
             println!("{}", report(&shrink(&Script::of(*seed), turn), turn));
         }
     }
-    if !sum.broken.is_empty() {
+    let never: Vec<&str> = KINDS.into_iter().filter(|kind| !sum.happened.contains_key(kind)).collect();
+    let is_large = seeds >= 1000;
+    if is_large && !never.is_empty() {
+        println!("never happened: {}", never.join(", "));
+    }
+    if !sum.broken.is_empty() || (is_large && !never.is_empty()) {
         std::process::exit(1);
     }
 }

@@ -8,7 +8,7 @@ use super::cast::{Cast, Change, Leaves};
 use super::git::{Commit, SimGit, Tree};
 use super::ground::Ground;
 use crate::core::budget::Window;
-use crate::core::exit::{ExitRecord, Outbox, UsageSource};
+use crate::core::exit::{ExitRecord, LostLogs, Outbox, UsageSource};
 use crate::core::fault::Faults;
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
@@ -233,7 +233,11 @@ impl<C: Cast> Ground<C> {
         let ran = if gone.boot == self.clock.boot { awake.min(by_calendar) } else { by_calendar };
         let work = (run.role == Role::Worker).then(|| self.work(stage, run, work, gone.started_at));
         Some(Sighting::Lost(Box::new(LostRun {
-            usage: gone.logged,
+            usage: gone.logged.of_lost(if gone.boot == self.clock.boot {
+                LostLogs::OfThisBoot
+            } else {
+                LostLogs::OfAnEarlierBoot
+            }),
             elapsed: Some(Seconds(ran)),
             work,
             detail: "its supervisor and its agent are gone without a record".to_owned(),

@@ -266,8 +266,8 @@ impl<C: Cast> Night<C> {
         }
         let after = self.ground.process();
         self.ground.disk.run_as(after);
-        let Ground { truth, table, git, policy, .. } = &mut self.ground;
-        truth.after_fire(table, git, &self.cards, policy.work_retries);
+        let Ground { truth, table, git, policy, clock, .. } = &mut self.ground;
+        truth.after_fire(table, git, &self.cards, policy.work_retries, clock.now());
     }
 
     fn dies(&mut self, off: Option<Awake>) {
@@ -310,7 +310,12 @@ impl<C: Cast> Night<C> {
 
     /// Reads what the disk holds, and compares it with what it should hold.
     fn load(&mut self, store: &Store<super::disk::SimDisk>) -> Result<(), Cut> {
-        let read = store.redo().and_then(|_| store.load());
+        let read = store.redo().and_then(|redone| {
+            if redone {
+                self.ground.sweep();
+            }
+            store.load()
+        });
         if self.ground.disk.process().is_dead {
             return Err(Cut::Killed);
         }

@@ -98,7 +98,8 @@ impl Gone {
             cost_usd: MicroUsd(cost_usd.unwrap_or_default().0 * thirds / 3),
         };
         // A log without a single figure tells nothing.
-        self.logged = if used.tokens.0 == 0 { Usage::default() } else { used.told(UsageSource::Stream) };
+        let tells = used.tokens.0 > 0 || used.cost_usd.0 > 0;
+        self.logged = if tells { used.told(UsageSource::Stream) } else { Usage::default() };
     }
 }
 

@@ -139,7 +139,7 @@ impl<C: Cast> Ground<C> {
     pub fn agent_dies(&mut self, run: &RunId) {
         let Some(live) = self.table.live.remove(run) else { return };
         let used = live.used(self.clock.awake - live.started);
-        self.truth.ended(run, used, &live);
+        self.truth.ended(run, used, &live, self.clock.now());
         let logged = match (live.order.uses_model, live.play.tells_usage) {
             (false, _) => Usage::none(),
             (true, true) => used.told(UsageSource::Stream),
@@ -195,7 +195,7 @@ impl<C: Cast> Ground<C> {
             self.agent_dies(run);
         } else {
             self.table.live.remove(run);
-            self.truth.ended(run, used, &live);
+            self.truth.ended(run, used, &live, self.clock.now());
         }
         if !self.loses_pulses {
             self.agenda.enter(self.clock.awake + PULSE, Due::Pulse);

@@ -58,7 +58,9 @@ pub fn try_with(script: &Script, story: Story, turn: Turn<Parts>) -> Outcome {
     for (kind, count) in &night.ground.cast().played {
         *happened.entry(kind).or_default() += count;
     }
-    *happened.entry("write failed for want of room").or_default() += night.ground.disk.failures();
+    if night.ground.disk.failures() > 0 {
+        *happened.entry("write failed for want of room").or_default() += night.ground.disk.failures();
+    }
     Outcome {
         broken: night.broken().to_vec(),
         fires: night.fires(),

@@ -35,13 +35,22 @@ pub const CHECKS: [&str; 12] = [
     "10: the operator's edits stay",
 ];
 
+/// What a run really used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    used: Used,
+    uses_model: bool,
+    /// When it was gone, on the wall's clock.
+    at: DateTime<Utc>,
+}
+
 /// What really happened.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     /// How often the agent of each run was started.
     starts: BTreeMap<RunId, u32>,
     /// What each run really used, once it is gone.
-    used: BTreeMap<RunId, (Used, bool)>,
+    used: BTreeMap<RunId, Spent>,
     /// What runs used that nobody watched any more.
     unwatched: Used,
     /// The largest turn of any run.
@@ -101,7 +110,7 @@ impl Truth {
     }
 
     /// The last process of a run is gone.
-    pub fn ended(&mut self, run: &RunId, used: Used, live: &Live) {
+    pub fn ended(&mut self, run: &RunId, used: Used, live: &Live, at: DateTime<Utc>) {
         let turn = live.one_turn();
         self.turn.tokens = self.turn.tokens.max(turn.tokens);
         self.turn.cost_usd = self.turn.cost_usd.max(turn.cost_usd);
@@ -109,7 +118,7 @@ impl Truth {
             self.unwatched.tokens += used.tokens - live.order.caps.tokens;
             self.unwatched.cost_usd += used.cost_usd - live.order.caps.cost_usd;
         }
-        self.used.insert(run.clone(), (used, live.order.uses_model));
+        self.used.insert(run.clone(), Spent { used, uses_model: live.order.uses_model, at });
     }
 
     /// A run hands in what is not its own to give.
@@ -137,7 +146,9 @@ impl Truth {
         self.under_way = Some(after.clone());
         let was: BTreeSet<&RunId> = before.state.flights().map(|(_, flight)| &flight.run).collect();
         for (_, flight) in after.state.flights().filter(|(_, flight)| !was.contains(&flight.run)) {
-            let (run, is_halted) = (&flight.run, self.is_halted || before.budget.halted);
+            // A cap's halt may be lifted in the very step that dispatches.
+            let is_halted = self.is_halted || (before.budget.halted && after.budget.halted);
+            let run = &flight.run;
             self.hold(4, !is_halted, || format!("{run} was dispatched while halted"));
             let paused = flight.family.as_ref().filter(|family| {
                 let holds = |until: DateTime<Utc>| until > now;
@@ -190,11 +201,18 @@ impl Truth {
     }
 
     /// What must hold after every fire.
-    pub fn after_fire(&mut self, table: &Table, git: &SimGit, cards: &BTreeMap<StageId, Card>, retries: u32) {
+    pub fn after_fire(
+        &mut self,
+        table: &Table,
+        git: &SimGit,
+        cards: &BTreeMap<StageId, Card>,
+        retries: u32,
+        now: DateTime<Utc>,
+    ) {
         let Some(stands) = self.stands.take() else { return };
         self.live(table, &stands);
         self.landings(git, &stands, cards);
-        self.money(table, &stands);
+        self.money(table, &stands, now);
         for stage in &stands.state.stages {
             let rungs = cards.get(&stage.id).map_or(0, |card| card.escalation.len());
             let most = (u32::try_from(rungs).unwrap_or(u32::MAX) + 1) * (retries + 1);
@@ -255,7 +273,7 @@ impl Truth {
         self.hold(11, edited.is_none(), || format!("{id} landed over the operator's edits"));
     }
 
-    fn money(&mut self, table: &Table, stands: &Loaded) {
+    fn money(&mut self, table: &Table, stands: &Loaded, now: DateTime<Utc>) {
         let mut lifetime = Tokens(0);
         for stage in &stands.state.stages {
             let mut once = BTreeSet::new();
@@ -267,7 +285,7 @@ impl Truth {
                 }
                 let forged = self.forged.contains(&past.run) && past.outcome == RunOutcome::Done;
                 self.hold(2, !forged, || format!("{} is done by what it forged", past.run));
-                let (used, uses_model) = self.used.get(&past.run).copied().unwrap_or_default();
+                let Spent { used, uses_model, .. } = self.used.get(&past.run).copied().unwrap_or_default();
                 let fair = match past.usage_unknown {
                     true => past.tokens >= used.tokens || past.tokens.0 > 0,
                     false => past.tokens == used.tokens && past.cost_usd == used.cost_usd,
@@ -288,14 +306,16 @@ impl Truth {
         self.hold(6, budget.tokens_reserved == reserved, || {
             format!("{} tokens are set aside, and {reserved} fly", budget.tokens_reserved)
         });
-        self.caps(table);
+        let from = budget.window.start(None, now);
+        self.caps(table, from);
     }
 
-    fn caps(&mut self, table: &Table) {
+    /// What was used since the window began is within the highest caps that there were.
+    fn caps(&mut self, table: &Table, from: Option<DateTime<Utc>>) {
         let mut whole = Used::default();
-        for (used, _) in self.used.values() {
-            whole.tokens += used.tokens;
-            whole.cost_usd += used.cost_usd;
+        for spent in self.used.values().filter(|spent| from.is_none_or(|from| spent.at >= from)) {
+            whole.tokens += spent.used.tokens;
+            whole.cost_usd += spent.used.cost_usd;
         }
         for live in table.live.values() {
             // What it has used at least.
