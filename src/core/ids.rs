@@ -156,6 +156,17 @@ text_name!(
     }
 );
 
+impl ObjectId {
+    /// The id that these bytes are, in hex.
+    pub fn of_bytes(bytes: [u8; 20]) -> Self {
+        use fmt::Write as _;
+        Self(bytes.iter().fold(String::with_capacity(40), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
+    }
+}
+
 /// A commit, named by its object id.
 pub type CommitId = ObjectId;
 /// A tree, named by its object id.
