@@ -185,9 +185,8 @@ fn a_record_is_small() {
     let mut sizes: Vec<usize> = records(&night).iter().map(String::len).collect();
     sizes.sort_unstable();
     let (median, largest) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
-    if std::env::var_os("KEEP").is_some() { fs::write("/tmp/mrec.jsonl", records(&night).join("\n")).expect("kept"); }
     println!("{} records, median {median} bytes, largest {largest}", sizes.len());
-    assert!(median < 3_000 && largest < 12_000, "{sizes:?}");
+    assert!(median < 4_000 && largest < 8_000, "{sizes:?}");
 }
 
 #[test]
@@ -230,16 +229,15 @@ fn what_was_edited_by_hand_and_what_was_restored_is_a_new_beginning() {
 #[test]
 fn a_tick_killed_around_its_record_leaves_a_journal_that_tells_so() {
     for (fault, unfinished) in [
-        ("tick/journal.open:1:abort", 0),
         ("tick/journal.write:1:abort", 0),
         ("tick/journal.write:1:torn", 0),
         ("tick/ledger.write:1:abort", 0),
         ("tick/ledger.write:1:torn", 0),
-        ("tick/atomic.rename:*:abort", 1),
+        // The first file that is synced is the pinned card, the second the transaction; parts are not.
+        ("tick/atomic.sync:2:abort", 1),
     ] {
         let mut night = Night::with(&worker(), VERIFIER);
         queue(&night, "01-land");
-        // One tick, so that policy and card stand in parts already and the next write is the transaction's.
         night.tick_until_that("01-land", |stage| stage["status"] != "pending");
         night.tick_until_that("01-land", |stage| stage["phase"] != "working");
         night.ok(&["halt"]);

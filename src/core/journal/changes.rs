@@ -197,6 +197,7 @@ fn place(pointer: &str) -> String {
 
 /// What turns one value into another.
 fn compare(before: &Value, after: &Value, at: &str, changes: &mut Vec<Change>) {
+    let start = changes.len();
     match (before, after) {
         _ if before == after => {}
         (Value::Object(old), Value::Object(new)) => {
@@ -210,6 +211,7 @@ fn compare(before: &Value, after: &Value, at: &str, changes: &mut Vec<Change>) {
                     None => changes.push(Change::Set { at: below(key), to: value.clone() }),
                 }
             }
+            shorten(start, after, at, changes);
         }
         (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
             for (index, (old, new)) in old.iter().zip(new).enumerate() {
@@ -224,6 +226,20 @@ fn compare(before: &Value, after: &Value, at: &str, changes: &mut Vec<Change>) {
             changes.push(Change::Splice { at: at.to_owned(), from: head, drop: old.len() - tail, add });
         }
         _ => changes.push(Change::Set { at: at.to_owned(), to: after.clone() }),
+    }
+}
+
+/// Says what an object inside of a stage is now, where that takes fewer words than what has changed in it.
+fn shorten(start: usize, after: &Value, at: &str, changes: &mut Vec<Change>) {
+    const STAGE: usize = 2;
+    if changes.len() - start < 2 || at.split('/').skip(1).count() <= STAGE {
+        return;
+    }
+    let whole = vec![Change::Set { at: at.to_owned(), to: after.clone() }];
+    let length = |changes: &[Change]| serde_json::to_string(changes).map_or(usize::MAX, |text| text.len());
+    if length(&whole) < length(&changes[start..]) {
+        changes.truncate(start);
+        changes.extend(whole);
     }
 }
 

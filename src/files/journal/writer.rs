@@ -241,8 +241,8 @@ pub(in crate::files) fn append(layout: &Layout, commit: &Commit<'_>) -> Result<O
         };
         let known = last.and_then(|(_, last)| follows(last));
         let why = match &known {
-            _ if is_new => Some("segment"),
             None => Some("edited"),
+            Some(_) if is_new => Some("segment"),
             Some((_, since)) if *since >= INTERVAL => Some("interval"),
             Some(_) => None,
         };
@@ -271,6 +271,10 @@ pub(in crate::files) fn append(layout: &Layout, commit: &Commit<'_>) -> Result<O
         lines.add(record)?
     };
     write(&segment, &lines.text)?;
+    if is_new {
+        // Seldom enough for a folder that grows.
+        atomic::sweep_temps(&layout.journal().join("parts"))?;
+    }
     Ok(Some(sha256))
 }
 
