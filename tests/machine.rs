@@ -18,6 +18,7 @@ use autometta::core::exit::{
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Findings;
 use autometta::core::ids::{FamilyName, Identity, ObjectId, Role, RunId, StageId};
+use autometta::core::journal::Changes;
 use autometta::core::notice::{Notice, NoticeKey, NoticeKind, of_ending};
 use autometta::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, Placed, Product, Pulse, Returned,
@@ -403,6 +404,11 @@ fn check(state: &State, budget: &Budget, policy: &Policy, cards: &BTreeMap<Stage
     assert_eq!(again.into_state().as_ref(), Ok(state), "a state survives its file");
 }
 
+/// A value as the journal gives it back.
+fn recorded<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).expect("json")).expect("the same")
+}
+
 /// What a night came to.
 #[derive(Default)]
 struct Sum {
@@ -472,7 +478,7 @@ fn night(seed: u64) -> Sum {
     (state, budget) = operate(&state, &budget, queue, world.now).map(|done| (done.state, done.budget)).expect("queued");
     let mut told = BTreeSet::new();
     let mut sum = Sum::default();
-    for _ in 0..120 {
+    for round in 0..120_u64 {
         world.now += TimeDelta::minutes(7);
         if world.dice.roll(3) == 0 {
             let stage: StageId =
@@ -488,6 +494,7 @@ fn night(seed: u64) -> Sum {
                 12 => Command::Reject { stage, why, then: Rejected::IsReworked },
                 _ => Command::Resume,
             };
+            assert_eq!(command, recorded(&command), "a command survives its record");
             if let Ok(done) = operate(&state, &budget, command, world.now) {
                 (state, budget) = (done.state, done.budget);
                 check_after_operator(&state, &budget);
@@ -498,6 +505,14 @@ fn night(seed: u64) -> Sum {
         let before: BTreeSet<RunId> = state.flights().map(|(_, flight)| flight.run.clone()).collect();
         let done = step(&state, &budget, &seen, &policy, world.now);
         assert_eq!(done, step(&state, &budget, &seen, &policy, world.now), "the same input, another output");
+        // Every eighth, since writing and reading takes longer than deciding.
+        if (round + seed).is_multiple_of(8) {
+            assert_eq!(seen, recorded(&seen), "what was seen survives its record");
+            assert_eq!(done, step(&state, &budget, &recorded(&seen), &recorded(&policy), world.now), "decided again");
+            let changes = Changes::between((&state, &budget), (&done.state, &done.budget)).expect("json");
+            let laid = recorded(&changes).apply(&state, &budget);
+            assert_eq!(laid.as_ref().map(|(state, budget)| (state, budget)), Ok((&done.state, &done.budget)));
+        }
         for effect in &done.effects {
             if let Effect::Launch { run } = effect {
                 assert!(before.contains(run) || !was_halted, "{run} was dispatched while halted");

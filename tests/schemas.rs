@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use autometta::cli::AttachPlan;
-use autometta::cli::{Fleet, RepoStatus, Story};
+use autometta::cli::{Fleet, PastDoc, ReplayDoc, RepoStatus, Story};
 use autometta::core::budget::{Budget, Sheet};
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
@@ -16,6 +16,7 @@ use autometta::core::fleet::{HomeConfig, Share};
 use autometta::core::grade::{Answer, Bakeoff, Regrade};
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Report as Flags;
+use autometta::core::journal::Record;
 use autometta::core::manifest::Manifest;
 use autometta::core::models::ModelTable;
 use autometta::core::night::Night;
@@ -64,11 +65,14 @@ fn all() -> Vec<(&'static str, Value)> {
         ("rates", of::<RateTable>()),
         ("subscriber", of::<Subscriber>()),
         ("ledger-line", of::<Line>()),
+        ("journal", of::<Record>()),
+        ("replay", of::<ReplayDoc>()),
         ("heartbeat", of::<Heartbeat>()),
         ("quota", of::<QuotaRecord>()),
         ("status", of::<RepoStatus>()),
         ("fleet", of::<Fleet>()),
         ("show", of::<Story>()),
+        ("show-at", of::<PastDoc>()),
         ("doctor", of::<Report>()),
         ("auth-status", of::<AuthStatus>()),
         ("auth-check", of::<AuthCheck>()),

@@ -51,14 +51,15 @@ pub enum Command {
         after_help = "Examples:\n  autometta status                      this repository, one screen\n  autometta status --watch              the same, as things happen; q ends it\n  autometta status --all                every subscribed repository, a line each\n  autometta status --json | jq .waits   what comes next for each stage"
     )]
     Status(super::status::StatusArgs),
-    /// Show the whole story of one stage.
+    /// Show the whole story of one stage, or with --at the queue or a stage as it was.
     #[command(
-        after_help = "Examples:\n  autometta show 01-greeting\n  autometta show 01-greeting --json | jq .records"
+        after_help = "Examples:\n  autometta show 01-greeting\n  autometta show --at 412                the queue after line 412 of the ledger\n  autometta show 01-greeting --at 412\n  autometta show 01-greeting --json | jq .records"
     )]
     Show(super::show::ShowArgs),
-    /// Show the ledger in words, or with --run what an agent prints; --verify checks the ledger's chain of hashes.
+    /// Show the ledger in words, or with --run what an agent prints; --verify checks the ledger's chain of hashes,
+    /// --replay makes its decisions again.
     #[command(
-        after_help = "Examples:\n  autometta log -n 20 --follow            the newest lines, and what is added\n  autometta log --stage 01-greeting --since 12h\n  autometta log --run 01-greeting -f      what its newest run prints, made readable\n  autometta log --run 01-greeting.1.worker --raw\n  autometta log --verify"
+        after_help = "Examples:\n  autometta log -n 20 --follow            the newest lines, and what is added\n  autometta log --stage 01-greeting --since 12h\n  autometta log --run 01-greeting -f      what its newest run prints, made readable\n  autometta log --run 01-greeting.1.worker --raw\n  autometta log --verify\n  autometta log --replay --from 400       every decision since line 400, made again"
     )]
     Log(super::log::LogArgs),
     /// Write one self-contained HTML page about the night: what landed, what needs you, what it cost, what ran when.

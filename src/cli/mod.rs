@@ -30,7 +30,8 @@ mod ticks;
 mod timer;
 mod watch;
 
-pub use show::Story;
+pub use log::ReplayDoc;
+pub use show::{PastDoc, Story};
 pub use status::{Fleet, RepoStatus};
 
 use std::path::{Path, PathBuf};

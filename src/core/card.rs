@@ -41,7 +41,7 @@ pub struct Parsed {
 }
 
 /// One stage, as its author wrote it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Card {
     /// The stage's id: the card's file name without `.md`.
     pub stage: StageId,
@@ -144,7 +144,7 @@ pub enum Scope {
 }
 
 /// A file or folder that a stage makes or changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deliverable {
     /// Where it lies.
     pub path: RelativePath,
@@ -164,7 +164,7 @@ pub enum Stance {
 }
 
 /// Who judges a stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verifiers {
     /// One verifier, whose word decides.
@@ -204,7 +204,7 @@ impl Verifiers {
 }
 
 /// Several verifiers and the number of them that must agree: 1 ≤ quorum ≤ seats ≤ [`MAX_SEATS`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Panel {
     quorum: u32,
     seats: Vec<Identity>,
@@ -282,7 +282,7 @@ impl LandingMode {
 }
 
 /// How hard an agent is to think, in the words most CLIs share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effort {
     /// `low`
@@ -314,7 +314,7 @@ impl Effort {
 }
 
 /// A card's own limits, by role.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Budget {
     /// For each run of the worker.
     pub worker: Limits,
@@ -325,7 +325,7 @@ pub struct Budget {
 }
 
 /// The limits of all runs of a stage together. Where there is none, the manifest's default applies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageLimits {
     /// How many tokens they may use.
     pub tokens: Option<Tokens>,
@@ -334,7 +334,7 @@ pub struct StageLimits {
 }
 
 /// The limits of one run. Where there is none, the manifest's default applies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// How long it may take while the machine is awake, in seconds.
     pub wall_clock_seconds: Option<Seconds>,

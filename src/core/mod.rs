@@ -18,6 +18,7 @@ pub mod handoff;
 pub mod honesty;
 pub mod ids;
 pub mod inbox;
+pub mod journal;
 pub mod ladder;
 pub mod manifest;
 pub mod models;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::budget::FleetDay;
 use super::card::Card;
@@ -22,42 +23,99 @@ use super::verdict::Verdict;
 use super::weather::Weather;
 
 /// Everything that one fire has seen. What is absent was not looked at and changes nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Observation {
     /// The runs in flight.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub runs: BTreeMap<RunId, Sighting>,
     /// Launches that were tried and failed, of runs that did not start.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub launch_faults: BTreeMap<RunId, LaunchFaults>,
     /// What stages ask for, read from their cards; or why a card cannot be used.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub briefs: BTreeMap<StageId, Result<Box<Brief>, String>>,
     /// Contract tests as they are at the base, of stages that may start; or why they cannot be frozen.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub contracts: BTreeMap<StageId, Result<Vec<FrozenFile>, String>>,
     /// The tips of base branches; none for a branch that does not exist.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tips: BTreeMap<String, Option<CommitId>>,
     /// Stages that are landing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub landings: BTreeMap<StageId, LandingSighting>,
     /// Parked stages whose base has moved since it was last compared: the new tip, and whether the change is in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parked: BTreeMap<StageId, ParkedSighting>,
     /// Chores that were seen done.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub done: BTreeMap<StageId, Vec<Chore>>,
     /// Notices that were taken up.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub told: BTreeSet<NoticeKey>,
     /// Who commits: the operator's git identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub committer: Option<Identity>,
     /// When the present day of this machine's clock began, where the budget's window asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub local_midnight: Option<DateTime<Utc>>,
     /// What the fleet's day leaves for this repository, where the fleet has caps.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetDay>,
     /// Whether the providers of families that may be dispatched can be reached.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weather: BTreeMap<FamilyName, Weather>,
     /// What the quota readers of such families said; none for one that says nothing usable.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub quota: BTreeMap<FamilyName, Option<Reading>>,
     /// How long the machine has slept since the tick before, where that is worth telling.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slept: Option<Slept>,
 }
 
+impl Observation {
+    /// The same without what stages ask for, which is large and seldom changes.
+    #[must_use]
+    pub fn without_briefs(&self) -> Self {
+        let Self {
+            runs,
+            launch_faults,
+            briefs: _,
+            contracts,
+            tips,
+            landings,
+            parked,
+            done,
+            told,
+            committer,
+            local_midnight,
+            fleet,
+            weather,
+            quota,
+            slept,
+        } = self;
+        Self {
+            runs: runs.clone(),
+            launch_faults: launch_faults.clone(),
+            briefs: BTreeMap::new(),
+            contracts: contracts.clone(),
+            tips: tips.clone(),
+            landings: landings.clone(),
+            parked: parked.clone(),
+            done: done.clone(),
+            told: told.clone(),
+            committer: committer.clone(),
+            local_midnight: *local_midnight,
+            fleet: fleet.clone(),
+            weather: weather.clone(),
+            quota: quota.clone(),
+            slept: slept.clone(),
+        }
+    }
+}
+
 /// Launches of one run that were tried and failed. An order that a killed tick did not get to is none of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaunchFaults {
     /// How many.
     pub count: usize,
@@ -66,7 +124,8 @@ pub struct LaunchFaults {
 }
 
 /// One run in flight, as it was found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// Nothing of it ever ran: its launch was ordered and did not happen.
     NotStarted,
@@ -79,7 +138,7 @@ pub enum Sighting {
 }
 
 /// A sign of life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pulse {
     /// How long it has run.
     pub elapsed: Option<Seconds>,
@@ -90,7 +149,8 @@ pub struct Pulse {
 }
 
 /// Whether a live run has its supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Watched {
     /// Its supervisor lives.
     BySupervisor,
@@ -99,7 +159,7 @@ pub enum Watched {
 }
 
 /// A run that has ended, with what it left.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     /// Its supervisor's record.
     pub record: ExitRecord,
@@ -108,7 +168,8 @@ pub struct Ended {
 }
 
 /// What a run left.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Product {
     /// A worker: its handoff, and what its worktree holds.
     Worker {
@@ -127,7 +188,8 @@ pub enum Product {
 }
 
 /// What an agent returned.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Returned<T> {
     /// Nothing.
     Nothing,
@@ -138,7 +200,8 @@ pub enum Returned<T> {
 }
 
 /// What a worker's worktree holds, whatever the worker did to git.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum WorkSighting {
     /// Its files, as a commit on the base.
     Captured(Captured),
@@ -151,7 +214,7 @@ pub enum WorkSighting {
 }
 
 /// A worktree's files as a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Captured {
     /// The commit and its tree.
     pub candidate: Candidate,
@@ -164,7 +227,7 @@ pub struct Captured {
 }
 
 /// A run that ended without a record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LostRun {
     /// What its output tells of its usage.
     pub usage: Usage,
@@ -177,7 +240,8 @@ pub struct LostRun {
 }
 
 /// A stage that is landing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum LandingSighting {
     /// The base is where the candidate expects it; nothing has been tried yet.
     Ready,
@@ -208,7 +272,7 @@ pub enum LandingSighting {
 }
 
 /// A parked stage whose base has moved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ParkedSighting {
     /// The base's tip.
     pub tip: CommitId,
@@ -217,7 +281,7 @@ pub struct ParkedSighting {
 }
 
 /// Who is to run, with the family that was found for them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Placed {
     /// Who.
     pub identity: Identity,
@@ -228,7 +292,7 @@ pub struct Placed {
 }
 
 /// Somebody whom a card names, in whatever place, with the caps of the runs that they might make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// Who.
     pub placed: Placed,
@@ -243,7 +307,7 @@ pub struct Member {
 }
 
 /// What a stage asks for: its card, with families and caps resolved.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Brief {
     /// The card.
     pub card: Card,

@@ -2,6 +2,8 @@
 //! refused with the way out. Pure, like `step`.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::budget::{Budget, CapChange, Drain, Halt, HaltReason, SinceLanding};
@@ -17,7 +19,8 @@ use super::step::{Note, Step};
 pub const REJECTED: &str = "rejected";
 
 /// A command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Queue these stages, all or none.
     AddStages(Vec<Stage>),
@@ -62,7 +65,8 @@ pub enum Command {
 }
 
 /// What becomes of a change that a person does not let land.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejected {
     /// The stage ends; its work is kept.
     Ends,

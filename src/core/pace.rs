@@ -191,7 +191,7 @@ impl Budget {
 }
 
 /// How a member's reservations are made from history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pricing {
     /// What its model costs.
     pub rates: Rates,
@@ -202,7 +202,7 @@ pub struct Pricing {
 }
 
 /// Which of a run's limits the card or the manifest sets; the others follow from history.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Its tokens.
     pub tokens: Option<Tokens>,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::card::LandingMode;
 use super::manifest::RepoPath;
@@ -12,7 +13,7 @@ use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::schedule::LocalRules;
 
 /// What the machine goes by. The manifest's `retry:` and `max_parallel:` fill it in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
     /// How often a worker is briefed again after a work failure.
     pub work_retries: u32,
@@ -47,17 +48,23 @@ pub struct Policy {
 }
 
 /// When a family's circuit breaker opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BreakerPolicy {
     /// After how many failures of its provider; 0 for never.
     pub failures: u32,
     /// Within how long; and how long a probe may run until it counts as answered.
-    #[serde(serialize_with = "in_seconds")]
+    #[serde(serialize_with = "in_seconds", deserialize_with = "from_seconds")]
+    #[schemars(with = "i64")]
     pub window: TimeDelta,
 }
 
-fn in_seconds<S: serde::Serializer>(time: &TimeDelta, to: S) -> Result<S::Ok, S::Error> {
+fn in_seconds<S: Serializer>(time: &TimeDelta, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_i64(time.num_seconds())
+}
+
+fn from_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<TimeDelta, D::Error> {
+    let seconds = i64::deserialize(from)?;
+    TimeDelta::try_seconds(seconds).ok_or_else(|| serde::de::Error::custom(format!("{seconds} seconds are too many")))
 }
 
 impl Default for Policy {

@@ -203,7 +203,7 @@ impl Schedule {
 }
 
 /// The operator's clock, and what goes by it. Without any of it nothing is asked of the clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocalRules {
     /// The clock.
     pub zone: Zone,

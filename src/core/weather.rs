@@ -195,7 +195,8 @@ impl JsonSchema for EndpointRule {
 }
 
 /// What came of asking for a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Weather {
     /// It answers, or there is nobody to ask.
     Fair,

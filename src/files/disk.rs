@@ -88,6 +88,11 @@ pub trait Disk {
     /// The process that writes; its temp files carry the number.
     fn writer(&self) -> u32;
 
+    /// Whether commits are recorded in the journal. It is evidence, which a made-up disk has no use for.
+    fn has_journal(&self) -> bool {
+        false
+    }
+
     /// Takes the lock of a lock file; none where somebody else holds it.
     ///
     /// # Errors
@@ -153,6 +158,10 @@ impl Disk for Os {
 
     fn writer(&self) -> u32 {
         std::process::id()
+    }
+
+    fn has_journal(&self) -> bool {
+        true
     }
 
     fn try_lock(&self, path: &Path) -> Result<Option<Lock>, LockError> {

@@ -55,6 +55,16 @@ impl Layout {
         self.state.join("ledger.jsonl")
     }
 
+    /// The journal's segments.
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    /// A part of the journal, by the sha256 of its bytes.
+    pub fn journal_part(&self, sha256: &str) -> PathBuf {
+        self.journal().join("parts").join(sha256)
+    }
+
     /// The transaction under way.
     pub fn txn(&self) -> PathBuf {
         self.state.join(".txn.json")

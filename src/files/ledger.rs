@@ -51,6 +51,10 @@ pub struct Line {
     pub tokens_spent: Tokens,
     /// Dollars spent in the window, after it.
     pub cost_spent_usd: MicroUsd,
+    /// The sha256 of its commit's record in the journal, on the first line of each commit; none where it could not be
+    /// recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
 }
 
 /// Where the ledger ends.
@@ -206,7 +210,7 @@ pub fn tail(path: &Path, most: u64) -> Result<Vec<u8>, LedgerError> {
     Ok(bytes)
 }
 
-/// The text that notes add to a ledger with that head.
+/// The text that notes add to a ledger with that head; its first line names the commit's record in the journal.
 pub fn lines(
     head: &Head,
     notes: &[Note],
@@ -214,18 +218,24 @@ pub fn lines(
     tick: u64,
     tokens_spent: Tokens,
     cost_spent_usd: MicroUsd,
+    mut record: Option<String>,
 ) -> Result<String, serde_json::Error> {
     let mut text = String::new();
     let mut prev = head.sha256.clone();
     for (seq, note) in (head.seq + 1..).zip(notes) {
-        let note = Note { detail: shortened(&note.detail), ..note.clone() };
-        let line = Line { seq, at, tick, prev, note, tokens_spent, cost_spent_usd };
+        let (note, record) = (as_told(note), record.take());
+        let line = Line { seq, at, tick, prev, note, tokens_spent, cost_spent_usd, record };
         let json = serde_json::to_string(&line)?;
         prev = sha256_hex(json.as_bytes());
         text.push_str(&json);
         text.push('\n');
     }
     Ok(text)
+}
+
+/// A note as a line tells it.
+pub fn as_told(note: &Note) -> Note {
+    Note { detail: shortened(&note.detail), ..note.clone() }
 }
 
 /// What a line tells of a detail. The whole of it stands in the state and in the run's own directory.
@@ -350,29 +360,69 @@ pub fn walk(path: &Path, each: impl FnMut(Line)) -> Result<Head, LedgerError> {
 
 /// The same on any disk.
 pub fn walk_on<D: Disk>(disk: &D, path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
-    let io = |source| LedgerError::Io { path: path.to_owned(), source };
-    let mut head = Head::genesis();
-    let Some(file) = open_on(disk, path)? else { return Ok(head) };
-    let mut reader = BufReader::new(file);
-    let mut bytes = Vec::new();
-    loop {
-        bytes.clear();
-        let read = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut bytes).map_err(io)?;
+    let mut lines = Lines::open_on(disk, path)?;
+    for line in &mut lines {
+        each(line?);
+    }
+    Ok(lines.head)
+}
+
+/// The lines of a ledger, each of which follows from the one before.
+#[derive(Debug)]
+pub struct Lines<F = File> {
+    path: PathBuf,
+    reader: Option<BufReader<F>>,
+    /// Where what was read ends.
+    head: Head,
+}
+
+impl Lines {
+    /// All lines from the first on; none where there is no ledger.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        Self::open_on(&Os, path)
+    }
+}
+
+impl<F: Read> Lines<F> {
+    /// The same on any disk.
+    fn open_on<D: Disk<File = F>>(disk: &D, path: &Path) -> Result<Self, LedgerError> {
+        let reader = open_on(disk, path)?.map(BufReader::new);
+        Ok(Self { path: path.to_owned(), reader, head: Head::genesis() })
+    }
+
+    fn read(&mut self) -> Result<Option<Line>, LedgerError> {
+        let io = |source| LedgerError::Io { path: self.path.clone(), source };
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = reader.take(LONGEST_LINE).read_until(b'\n', &mut bytes).map_err(io)?;
         if read == 0 {
-            return Ok(head);
+            return Ok(None);
         }
-        let seq = head.seq + 1;
-        let broken = |why: String| LedgerError::Broken { path: path.to_owned(), seq, why };
+        let seq = self.head.seq + 1;
+        let broken = |why: String| LedgerError::Broken { path: self.path.clone(), seq, why };
         let body = bytes.strip_suffix(b"\n").ok_or_else(|| broken("it has no end".to_owned()))?;
         let line: Line = serde_json::from_slice(body).map_err(|error| broken(error.to_string()))?;
         if line.seq != seq {
             return Err(broken(format!("its number is {}", line.seq)));
         }
-        if line.prev != head.sha256 {
+        if line.prev != self.head.sha256 {
             return Err(broken("it does not follow from the line before; one of the two was changed".to_owned()));
         }
-        head = Head { seq, sha256: sha256_hex(body), length: head.length + read as u64 };
-        each(line);
+        self.head = Head { seq, sha256: sha256_hex(body), length: self.head.length + read as u64 };
+        Ok(Some(line))
+    }
+}
+
+impl<F: Read> Iterator for Lines<F> {
+    type Item = Result<Line, LedgerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.read().transpose();
+        // Behind a broken line nothing can be told.
+        if matches!(line, Some(Err(_))) {
+            self.reader = None;
+        }
+        line
     }
 }
 
@@ -391,7 +441,7 @@ mod tests {
             detail: detail.to_string(),
         };
         let notes: Vec<Note> = (0..count).map(note).collect();
-        lines(&head, &notes, DateTime::UNIX_EPOCH, 1, Tokens(0), MicroUsd(0)).expect("lines")
+        lines(&head, &notes, DateTime::UNIX_EPOCH, 1, Tokens(0), MicroUsd(0), None).expect("lines")
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod document;
 pub mod fleet;
 pub mod home;
 pub mod identity;
+pub mod journal;
 pub mod layout;
 pub mod ledger;
 pub mod lock;

@@ -6,16 +6,19 @@
 
 mod fits;
 
+use std::cell::Cell;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::warn;
 
 use super::atomic::{self, Durability, WriteError};
 use super::disk::{Disk, Os};
 use super::document::{self, DocumentError};
+use super::journal::{self, JournalError, Source};
 use super::layout::Layout;
 use super::ledger::{self, Head, LedgerError, Tear, sha256_hex};
 use super::lock::{Lock, LockError};
@@ -72,6 +75,9 @@ pub enum StoreError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(Box<JournalError>),
     /// A file cannot be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -117,6 +123,21 @@ pub struct Loaded {
     pub state: State,
     /// The budget.
     pub budget: Budget,
+}
+
+/// A decision that is to be committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Decided<'a> {
+    /// What was loaded: what has not changed is not written.
+    pub before: Option<&'a Loaded>,
+    /// What is known from now on.
+    pub after: &'a Loaded,
+    /// Stages of `before` that leave the state for the archive.
+    pub archived: &'a [Stage],
+    /// What happened.
+    pub notes: &'a [Note],
+    /// When.
+    pub now: DateTime<Utc>,
 }
 
 /// The version of `.txn.json`.
@@ -182,6 +203,8 @@ pub struct Store<D: Disk = Os> {
     disk: D,
     layout: Layout,
     lock: D::Lock,
+    /// Whether it was said that the journal cannot be written.
+    has_warned: Cell<bool>,
 }
 
 impl Store {
@@ -197,7 +220,7 @@ impl Store {
             return Err(StoreError::NotInitialised(layout.dir().to_owned()));
         }
         let lock = Lock::exclusive_within(&layout.tick_lock(), limit)?;
-        Ok(lock.map(|lock| Self { disk: Os, layout: layout.clone(), lock }))
+        Ok(lock.map(|lock| Self { disk: Os, layout: layout.clone(), lock, has_warned: Cell::default() }))
     }
 
     /// The lock, to be held by children that must not outlive it unnoticed.
@@ -222,7 +245,7 @@ impl<D: Disk> Store<D> {
                 }
             }
         };
-        Ok(Some(Self { disk, layout: layout.clone(), lock }))
+        Ok(Some(Self { disk, layout: layout.clone(), lock, has_warned: Cell::default() }))
     }
 
     /// The paths.
@@ -254,8 +277,8 @@ impl<D: Disk> Store<D> {
         Ok(loaded)
     }
 
-    /// Commits a new state and budget with the notes that led there. `before` is what was loaded: what has not changed
-    /// is not written.
+    /// Commits a new state and budget that follow from nothing that could be decided again. `before` is what was
+    /// loaded: what has not changed is not written.
     pub fn commit(
         &self,
         before: Option<&Loaded>,
@@ -263,38 +286,29 @@ impl<D: Disk> Store<D> {
         notes: &[Note],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.commit_archiving(before, after, &[], notes, now)
+        self.commit_from(Source::Whole, &Decided { before, after, archived: &[], notes, now })
     }
 
-    /// The same, with stages that are in `before` and leave the state for the archive.
-    pub fn commit_archiving(
-        &self,
-        before: Option<&Loaded>,
-        after: &Loaded,
-        archived: &[Stage],
-        notes: &[Note],
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    /// Commits what follows from a source, which the journal records before.
+    pub fn commit_from(&self, source: Source<'_>, decided: &Decided<'_>) -> Result<(), StoreError> {
+        let Decided { before, after, archived, notes, now } = *decided;
         let state = (before.map(|before| &before.state) != Some(&after.state))
             .then(|| encode_state(&self.layout, &after.state))
             .transpose()?;
         let budget = (before.map(|before| &before.budget) != Some(&after.budget))
             .then(|| encode_budget(&self.layout, &after.budget))
             .transpose()?;
-        let path = self.layout.ledger();
-        let head = if notes.is_empty() { None } else { Some(ledger::head_on(&self.disk, &path)?) };
-        let encode = |error: serde_json::Error| StoreError::Encode { path: path.clone(), why: error.to_string() };
-        let ledger_lines = match &head {
-            None => String::new(),
-            Some(head) => {
-                let (tokens, cost) = (after.budget.tokens_spent, after.budget.cost_spent_usd);
-                ledger::lines(head, notes, now, after.state.tick_count, tokens, cost).map_err(encode)?
-            }
-        };
-        if state.is_none() && budget.is_none() && ledger_lines.is_empty() {
+        if state.is_none() && budget.is_none() && notes.is_empty() {
             return Ok(());
         }
-        let ledger_offset = head.map_or(0, |head| head.length);
+        let path = self.layout.ledger();
+        let head = ledger::head_on(&self.disk, &path)?;
+        let record = self.record(source, decided, (state.as_deref(), budget.as_deref()), head.seq);
+        let encode = |error: serde_json::Error| StoreError::Encode { path: path.clone(), why: error.to_string() };
+        let (tokens, cost) = (after.budget.tokens_spent, after.budget.cost_spent_usd);
+        let ledger_lines =
+            ledger::lines(&head, notes, now, after.state.tick_count, tokens, cost, record).map_err(encode)?;
+        let ledger_offset = if notes.is_empty() { 0 } else { head.length };
         let archive = archived.iter().map(|stage| self.archived(stage)).collect::<Result<_, _>>()?;
         let version = TRANSACTION_VERSION;
         let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
@@ -330,6 +344,34 @@ impl<D: Disk> Store<D> {
         }
         // Durably: a transaction that came back after a power cut would undo what was changed by hand since.
         Ok(atomic::remove_durably_on(&self.disk, &self.layout.txn())?)
+    }
+
+    /// Records a commit in the journal. It is evidence only, so that nothing waits for it: where it cannot be written,
+    /// the log says so, and the ledger names no record.
+    fn record(
+        &self,
+        source: Source<'_>,
+        decided: &Decided<'_>,
+        (state, budget): (Option<&str>, Option<&str>),
+        seq: u64,
+    ) -> Option<String> {
+        if !self.disk.has_journal() {
+            return None;
+        }
+        let Decided { before, after, notes, now, .. } = *decided;
+        let encode = |loaded: &Loaded| {
+            let state = encode_state(&self.layout, &loaded.state).ok()?;
+            Some((state, encode_budget(&self.layout, &loaded.budget).ok()?))
+        };
+        let event = notes.first().map(|note| note.event.as_str());
+        let lines = notes.len() as u64;
+        let commit = journal::Commit { before, after, state, budget, event, lines, seq, now, source, encode: &encode };
+        journal::append(&self.layout, &commit).unwrap_or_else(|error| {
+            if !self.has_warned.replace(true) {
+                warn!("{error}; the commit goes on, and `autometta log --replay` will say that it is not recorded");
+            }
+            None
+        })
     }
 }
 

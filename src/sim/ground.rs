@@ -20,8 +20,9 @@ use crate::core::policy::Policy;
 use crate::core::state::State;
 use crate::core::step::Effect;
 use crate::files::atomic::{self, Durability, WriteError};
+use crate::files::journal::Source;
 use crate::files::layout::Layout;
-use crate::files::store::{Loaded, Store, StoreError};
+use crate::files::store::{Decided, Loaded, Store, StoreError};
 use crate::tick::engine::{Change, Performed, Round, World};
 
 /// What a simulated night begins with.
@@ -219,8 +220,9 @@ impl<C: Cast> World for Ground<C> {
     fn commit(&mut self, change: &Change<'_>) -> Result<(), Cut> {
         let Change { before, after, archived, notes, now, .. } = *change;
         self.truth.commits(before, after, now);
+        let decided = Decided { before: Some(before), after, archived, notes, now };
         let stored = match &self.store {
-            Some(store) => store.commit_archiving(Some(before), after, archived, notes, now),
+            Some(store) => store.commit_from(Source::Whole, &decided),
             None => Ok(()),
         };
         match stored {

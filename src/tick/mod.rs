@@ -29,6 +29,7 @@ mod publish;
 mod real;
 mod rebrief;
 pub mod register;
+pub mod replay;
 pub mod restore;
 mod returned;
 mod script;

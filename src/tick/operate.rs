@@ -16,8 +16,9 @@ use crate::core::state::{EndStatus, Life, Stage, State};
 use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
+use crate::files::journal::Source;
 use crate::files::ledger::sha256_hex;
-use crate::files::store::{self, Loaded, Store, StoreError};
+use crate::files::store::{self, Decided, Loaded, Store, StoreError};
 
 use super::brief;
 use super::error::TickError;
@@ -83,11 +84,13 @@ fn bring_back<'a>(
     site: &Site,
     state: &mut State,
     stages: impl IntoIterator<Item = &'a StageId>,
+    brought_back: &mut Vec<Stage>,
 ) -> Result<(), TickError> {
     for id in stages {
         if state.stage(id).is_none()
             && let Some(stage) = store::archived(&site.layout, id)?
         {
+            brought_back.push(stage.clone());
             state.stages.insert(0, stage);
         }
     }
@@ -106,18 +109,21 @@ fn commands(
     let loaded = store.load()?;
     belongs_here(site, &loaded)?;
     let mut state = loaded.state.clone();
-    bring_back(site, &mut state, named)?;
+    let mut brought_back = Vec::new();
+    bring_back(site, &mut state, named, &mut brought_back)?;
     let orders = decide(&state)?;
-    bring_back(site, &mut state, orders.iter().flat_map(Command::stages))?;
+    bring_back(site, &mut state, orders.iter().flat_map(Command::stages), &mut brought_back)?;
     for order in &orders {
         if let Command::Skip(id) = order {
             refuse_landed(site, &store, &loaded, id)?;
         }
     }
     let now = clock::now();
-    let step = operate_all(&state, &loaded.budget, orders, now)?;
+    let step = operate_all(&state, &loaded.budget, orders.clone(), now)?;
     let after = Loaded { state: step.state, budget: step.budget };
-    store.commit(Some(&loaded), &after, &step.notes, now)?;
+    let source = Source::Commands { commands: &orders, brought_back: &brought_back };
+    let (before, notes) = (Some(&loaded), step.notes.as_slice());
+    store.commit_from(source, &Decided { before, after: &after, archived: &[], notes, now })?;
     if !step.notes.is_empty() {
         // It has happened by now; a snapshot that fails is a warning, as in a tick.
         let written =

@@ -12,7 +12,8 @@ use crate::core::run::StopReason;
 use crate::core::sleep::Asleep;
 use crate::core::state::State;
 use crate::core::step::{Effect, Note};
-use crate::files::store::{Loaded, Store};
+use crate::files::journal::Source;
+use crate::files::store::{Decided, Loaded, Store};
 use crate::files::{atomic, lock};
 use crate::git::Repo;
 use crate::runs::{self, RunError};
@@ -73,8 +74,9 @@ impl World for Real<'_> {
         if let Some(part) = &self.part {
             part.before_commit(&change.after.budget)?;
         }
-        let Change { before, after, archived, notes, now, .. } = *change;
-        Ok(self.store.commit_archiving(Some(before), after, archived, notes, now)?)
+        let Change { before, seen, idle, after, archived, notes, now } = *change;
+        let source = Source::Step { seen, policy: &self.site.policy, idle };
+        Ok(self.store.commit_from(source, &Decided { before: Some(before), after, archived, notes, now })?)
     }
 
     fn committed(&mut self, loaded: &Loaded, round: &Round<'_>) {

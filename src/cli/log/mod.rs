@@ -1,6 +1,8 @@
-//! `log`: the ledger in words, and what agents print, made readable; once or as it grows.
+//! `log`: the ledger in words, and what agents print, made readable; once or as it grows. And the ledger checked: its
+//! chain of hashes, and its decisions made again.
 
 mod ledger;
+mod replay;
 mod run;
 
 use clap::Args;
@@ -11,6 +13,8 @@ use crate::core::ids::StageId;
 use crate::core::quantity::Seconds;
 use crate::tick::snapshot;
 
+pub use replay::ReplayDoc;
+
 /// `log`
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that somebody types")]
@@ -18,6 +22,12 @@ pub struct LogArgs {
     /// Check the chain of hashes from the first line to the last.
     #[arg(long, conflicts_with_all = ["follow", "run"])]
     pub verify: bool,
+    /// Make every recorded decision again and compare: exit 1 where one differs.
+    #[arg(long, conflicts_with_all = ["verify", "follow", "run", "stage", "since", "lines"])]
+    pub replay: bool,
+    /// With --replay: from this line of the ledger on.
+    #[arg(long, value_name = "SEQ", requires = "replay")]
+    pub from: Option<u64>,
     /// What this run prints: its id, a beginning of it that no other run shares, or a stage for its newest run.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["stage", "since", "lines"])]
     pub run: Option<String>,
@@ -36,7 +46,7 @@ pub struct LogArgs {
     /// Only the newest lines of those.
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub lines: Option<usize>,
-    /// Print the ledger's lines as they are.
+    /// Print the ledger's lines as they are; with --replay, what was found.
     #[arg(long, conflicts_with = "run")]
     pub json: bool,
     /// The look of the lines.
@@ -74,6 +84,9 @@ pub fn log(at: &Place, args: &LogArgs) -> anyhow::Result<u8> {
                 Ok(FAILED)
             }
         };
+    }
+    if args.replay {
+        return replay::print(&site, args);
     }
     let look = Look::new(&args.look);
     match &args.run {

@@ -16,7 +16,7 @@ use crate::core::honesty::Report;
 use crate::core::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId};
 use crate::core::run::{GateCommand, RunOrder};
 use crate::core::state::PastRun;
-use crate::core::state_doc::StageDoc;
+use crate::core::state_doc::{StageDoc, Status};
 use crate::files::document;
 use crate::files::ledger::{self, Line, sha256_hex};
 use crate::files::regular;
@@ -186,6 +186,25 @@ pub fn gather(site: &Site, loaded: &Loaded, id: &StageId) -> anyhow::Result<Opti
         ledger,
         stage,
     }))
+}
+
+impl Story {
+    /// Takes away what was not there yet at a moment: how runs ended that were in flight then, and what came of them.
+    pub fn as_of(&mut self, at: DateTime<Utc>) {
+        let Some(stage) = &self.stage else { return };
+        for record in self.records.iter_mut().filter(|record| record.past.is_none()) {
+            (record.exit, record.outbox, record.flags) = (None, None, None);
+            record.error_tail.clear();
+        }
+        if stage.commit.is_none() {
+            self.landed = None;
+        }
+        if stage.status != Status::Blocked {
+            (self.question, self.answer) = (None, None);
+        }
+        self.branches.clear();
+        self.ledger.retain(|line| line.at <= at);
+    }
 }
 
 /// The runs of a stage by their directories, by attempt and name.

@@ -13,13 +13,17 @@ mod tests;
 mod view;
 mod watch;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::terminal::{Look, LookArgs};
 use super::{DONE, Place, output};
+use crate::core::ids::Identity;
 use crate::core::quantity::Seconds;
 use crate::core::state::Stage;
+use crate::files::store::Loaded;
 use crate::tick::{Site, clock};
 
 pub use eye::Eye;
@@ -116,6 +120,31 @@ pub fn text(site: &Site, now: DateTime<Utc>) -> anyhow::Result<String> {
     let look = Look::new(&LookArgs::default());
     let status = Eye::new(&site.root, &site.home, &site.exe).look(now, &look)?;
     Ok(screen::render(&status, &look, Finished::Newest))
+}
+
+/// The screen of a state of the past: what stood in the files then, and nothing of what else was going on.
+pub fn past(site: &Site, loaded: &Loaded, look: &Look, at: DateTime<Utc>) -> String {
+    let family = |identity: &Identity| site.families.of(identity).map(|spec| spec.name.clone());
+    let pause = |identity: &Identity| site.paused(loaded, identity, at);
+    let scene = view::Scene {
+        root: &site.root,
+        loaded,
+        policy: &site.policy,
+        family: &family,
+        pause: &pause,
+        heartbeat: None,
+        timer: None,
+        glances: &BTreeMap::new(),
+        manual: Vec::new(),
+        archived: 0,
+        now: at,
+        look,
+    };
+    let mut status = view::of(&scene);
+    status.forecast = None;
+    status.beat.pulse = view::Pulse::Unneeded;
+    status.beat.words = "caps and families are those of the manifest as it is now".to_owned();
+    screen::render(&status, look, Finished::All)
 }
 
 /// What comes next for one stage, as `status` says it; for `show`.

@@ -1,12 +1,15 @@
 //! What a person may change about caps, and the figures that tell what to say.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Budget, Window};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
 /// A cap as it is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Cap<T> {
     /// There is to be none.
     None,
@@ -24,7 +27,8 @@ impl<T> Cap<T> {
 }
 
 /// Caps as they are to be; one that is left out stays as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct CapChange {
     /// Tokens of the window.
     pub tokens: Option<Cap<Tokens>>,

@@ -1,13 +1,15 @@
 //! A day's caps of all repositories of this machine together, as one of them sees them.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Budget;
 use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::state::Reservation;
 
 /// What the fleet's day leaves for one repository: its caps without what the others have spent and set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetDay {
     /// When the day began.
     pub began: DateTime<Utc>,

@@ -2,7 +2,7 @@
 //! completion checks.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::fault::Faults;
 use crate::core::paths::PathPatterns;
@@ -17,7 +17,7 @@ pub const MAX_GATE_RETRIES: u32 = 3;
 
 /// How one acceptance command is run: what stands behind the language of its fence, as in
 /// ```` ```sh retries=1 timeout=5m ````.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandRule {
     /// How often it may be run again, in a fresh checkout, after it failed. 0, unless the card says otherwise.
     pub retries: u32,
@@ -26,7 +26,7 @@ pub struct CommandRule {
 }
 
 /// Something that has to hold of a finished change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// `diff_not_empty`: something has changed, even where the card promises no deliverable.

@@ -18,7 +18,7 @@ pub struct FrozenFile {
 }
 
 /// What stands in the candidate where the card promises something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
     /// The deliverable's path, as the card writes it.
     pub path: String,
@@ -27,7 +27,8 @@ pub struct Standing {
 }
 
 /// What a tree has at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Found {
     /// Nothing.
     Nothing,
@@ -44,7 +45,8 @@ pub enum Found {
 }
 
 /// Whether the whole of a candidate's diff was looked through.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum PatchExtent {
     /// All of it.
     #[default]
@@ -54,7 +56,7 @@ pub enum PatchExtent {
 }
 
 /// What was found in a candidate.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Findings {
     /// What stands where the card promises something, in the card's order.
     pub deliverables: Vec<Standing>,
