@@ -55,6 +55,11 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Wri
 ///
 /// The directory must exist. A symbolic link at `path` is replaced, not followed.
 pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
+    replace(path, bytes, durability, None)
+}
+
+/// Replaces a file, with this mode where one is asked for: the name never stands for the new bytes with another one.
+fn replace(path: &Path, bytes: &[u8], durability: Durability, mode: Option<u32>) -> Result<(), WriteError> {
     let fail = || at("write", path);
     let (temp, mut file) = with_temp(path, |temp| {
         fault::point!("atomic.make", path)?;
@@ -62,6 +67,7 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Wr
     })
     .map_err(fail())?;
     let written = fault::write!("atomic.write", bytes, |bytes| file.write_all(bytes))
+        .and_then(|()| mode.map_or(Ok(()), |mode| set_mode(&file, mode, path)))
         .and_then(|()| match durability {
             Durability::Durable => fault::point!("atomic.sync", path).and_then(|()| file.sync_all()),
             Durability::Volatile => Ok(()),
@@ -99,10 +105,12 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, WriteError> {
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     const EVERYBODY_READS: u32 = 0o644;
     let mode = fs::metadata(path).map_or(EVERYBODY_READS, |meta| meta.permissions().mode() & 0o777);
-    write(path, bytes, Durability::Durable)?;
-    fault::point!("atomic.mode", path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .map_err(at("set the mode of", path))
+    replace(path, bytes, Durability::Durable, Some(mode))
+}
+
+fn set_mode(file: &File, mode: u32, path: &Path) -> io::Result<()> {
+    fault::point!("atomic.mode", path)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Adds `bytes` to the end of `path`, making the file if need be, and syncs.
