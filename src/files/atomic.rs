@@ -61,6 +61,17 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Wr
 
 /// The same on any disk.
 pub fn write_on<D: Disk>(disk: &D, path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
+    replace(disk, path, bytes, durability, None)
+}
+
+/// Replaces a file, with this mode where one is asked for: the name never stands for the new bytes with another one.
+fn replace<D: Disk>(
+    disk: &D,
+    path: &Path,
+    bytes: &[u8],
+    durability: Durability,
+    mode: Option<u32>,
+) -> Result<(), WriteError> {
     let fail = || at("write", path);
     let (temp, mut file) = with_temp(disk.writer(), path, |temp| {
         fault::point!("atomic.make", path)?;
@@ -68,6 +79,9 @@ pub fn write_on<D: Disk>(disk: &D, path: &Path, bytes: &[u8], durability: Durabi
     })
     .map_err(fail())?;
     let written = fault::write!("atomic.write", bytes, |bytes| file.write_all(bytes))
+        .and_then(|()| {
+            mode.map_or(Ok(()), |mode| fault::point!("atomic.mode", path).and_then(|()| disk.set_mode(&file, mode)))
+        })
         .and_then(|()| match durability {
             Durability::Durable => fault::point!("atomic.sync", path).and_then(|()| disk.sync(&file)),
             Durability::Volatile => Ok(()),
@@ -105,10 +119,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, WriteError> {
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     const EVERYBODY_READS: u32 = 0o644;
     let mode = fs::metadata(path).map_or(EVERYBODY_READS, |meta| meta.permissions().mode() & 0o777);
-    write(path, bytes, Durability::Durable)?;
-    fault::point!("atomic.mode", path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .map_err(at("set the mode of", path))
+    replace(&Os, path, bytes, Durability::Durable, Some(mode))
 }
 
 /// Adds `bytes` to the end of `path`, making the file if need be, and syncs.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::lock::{Lock, LockError};
@@ -36,6 +36,12 @@ pub trait Disk {
     /// # Errors
     /// It exists, or the system refuses.
     fn make(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Gives a file its mode.
+    ///
+    /// # Errors
+    /// The system refuses.
+    fn set_mode(&self, file: &Self::File, mode: u32) -> io::Result<()>;
 
     /// How many bytes a file has.
     ///
@@ -118,6 +124,10 @@ impl Disk for Os {
 
     fn make(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        file.set_permissions(fs::Permissions::from_mode(mode))
     }
 
     fn length(&self, file: &File) -> io::Result<u64> {

@@ -121,12 +121,23 @@ pub(super) fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickErr
     }
     if dir.exists() {
         runs::reap_lost(&dir)?;
+        sweep(&dir)?;
     }
     repo.remove_worktree(&worktree)?;
     // The folder of all checkouts goes with its last one; while others are in it this fails, and that is right.
     drop(fault::point!("worktrees.remove").and_then(|()| std::fs::remove_dir(site.worktrees())));
     atomic::make_dirs(&dir, Durability::Volatile)?;
     atomic::write(&marker, b"", Durability::Volatile)?;
+    Ok(())
+}
+
+/// Clears away what writers that were killed in the middle left of a run that is over.
+fn sweep(dir: &Path) -> Result<(), TickError> {
+    for folder in [dir.to_owned(), dir.join("outbox")] {
+        if folder.is_dir() {
+            atomic::sweep_temps(&folder)?;
+        }
+    }
     Ok(())
 }
 

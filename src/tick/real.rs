@@ -124,9 +124,20 @@ pub(super) fn sweep(site: &Site) {
     if let Err(error) = runs::retire_lost(state) {
         warn!(repo = %site.root.display(), "{error}");
     }
-    for folder in
-        ["", "active-agents", "recent-agents", "handoffs", "verifiers", "questions", "answers", "logs", "quota"]
-    {
+    for folder in [
+        "",
+        "active-agents",
+        "recent-agents",
+        "handoffs",
+        "verifiers",
+        "questions",
+        "answers",
+        "logs",
+        "notices",
+        "quota",
+        "archive",
+        "cards",
+    ] {
         let folder = state.join(folder);
         if folder.is_dir()
             && let Err(error) = atomic::sweep_temps(&folder)

@@ -1,61 +1,56 @@
-//! The reference night, its copies, and what two nights must have in common.
+//! A night that can be brought back to any of its steps, and what two nights must have in common.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use super::copies::{Copies, Thing, walk};
+use super::key::{self, Keys, transitions};
 use super::processes::{quiet, run};
 use super::support::night::{Night, text};
 
 /// The pulse of a run's end never comes: the test ticks instead, so that one thing happens after the other.
-const STILL: &str = "*/run.pulse:*:abort";
-
-const SECOND: &str = "stage-cards/02-next.md";
+pub const STILL: &str = "*/run.pulse:*:abort";
 
 /// What a person or the timer does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     Tick,
-    Command(Vec<String>),
-    /// The operator commits something on the base.
-    MoveBase,
+    /// A command of the operator, which may exit with this code.
+    Command(Vec<String>, i32),
+    /// Something that the operator, or the world, does without us.
+    Hand(&'static str),
 }
 
-/// The stubs speak as Claude Code does, so that what they use is known: 2000 tokens for a worker, 300 for a verifier.
-const SPEAK: &str = r#"say() { printf '{"type":"result","subtype":"success","is_error":false,"result":"done","total_cost_usd":%s,"usage":{"input_tokens":%s,"output_tokens":0},"modelUsage":{"m":{"inputTokens":%s,"outputTokens":0,"cacheReadInputTokens":0,"cacheCreationInputTokens":0,"costUSD":%s}}}\n' $2 $1 $1 $2; }
-hand() { printf '{"stage_id":"%s","status":"%s","deliverables":[],"notes":"n"%s}' "$stage" "$1" "$2" >.autometta/outbox/handoff.json; }
-judge() { printf '{"stage_id":"%s","overall":"%s","headline":"Do the work","criteria":[{"id":1,"name":"it works","verdict":"%s","evidence":"a.txt:1"}],"additional_findings":""}' "$stage" "$1" "$1" >.autometta/outbox/verdict.json; }
-stage=$1
-"#;
-
-/// 1 fails its gate, 2 is refused by both verifiers, 3 asks, and once answered it passes.
-const WORKER: &str = r#"
-if [ "$stage" = 02-next ]; then mkdir -p n; echo next >n/b.txt; rm gone.txt; hand pass
-elif [ -e "$T/../repo/state/answers/01-work.md" ]; then echo 'good and answered' >a.txt; hand pass
-else case $2 in
-  *.1.worker*) echo wrong >a.txt; hand pass ;;
-  *.2.worker*) echo 'good but refused' >a.txt; hand pass ;;
-  *) hand blocked ',"question":"Which?"' ;;
-esac; fi
-say 2000 0.02"#;
-
-const VERIFIER: &str = "if grep -qs refused a.txt; then judge FAIL; else judge PASS; fi\nsay 300 0.003";
-
-fn card(stage: &str, metadata: &str, deliverables: &str, gate: &str) -> String {
-    format!(
-        "# Stage card {stage}: Do the work\n\n## Metadata\n- **Worker:** Stub Worker <stub@local>\n{metadata}\n\
-         ## Objective\nDo it.\n\n## Deliverables\n{deliverables}\n\n## Acceptance criteria\n1. it works\n\n\
-         ## Acceptance command\n```sh\n{gate}\n```\n"
-    )
+/// The story of a night.
+#[derive(Clone, Copy)]
+pub struct Story {
+    pub name: &'static str,
+    /// Makes the night, in this folder.
+    pub build: fn(&Path) -> Night,
+    /// What happens next, whatever has happened so far; none once the night is over. It is told whether the last tick
+    /// changed nothing.
+    pub next: fn(&World, bool) -> Option<Act>,
+    /// Does what [`Act::Hand`] names.
+    pub hand: fn(&World, &str),
+    /// Looks at the world after each act, as a person's own notes.
+    pub note: fn(&World),
 }
 
-/// One night, and where its copies are.
+/// One night, and its copies.
 pub struct World {
-    night: Night,
-    copies: PathBuf,
+    pub night: Night,
+    pub story: Story,
+    base: PathBuf,
+    copies: RefCell<Copies>,
+    keys: RefCell<Keys>,
+    git: RefCell<BTreeMap<String, String>>,
+    /// For each copy, the files that name the inodes of worktrees.
+    claims: RefCell<Vec<Vec<PathBuf>>>,
 }
 
 /// What one process met: who, where, for the how manieth time.
@@ -64,14 +59,16 @@ pub struct Passage {
     pub actor: String,
     pub point: String,
     pub occurrence: u64,
-    pub about: String,
+    pub met: bool,
 }
 
 /// What has become of a night.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// Must be equal.
     pub fixed: Value,
+    /// What kinds of notices were told.
+    pub told: BTreeSet<String>,
     /// What each run was charged, and how it ended.
     pub runs: BTreeMap<String, (String, u64)>,
     /// The ledger's transitions with how often each took place.
@@ -80,125 +77,122 @@ pub struct Outcome {
 }
 
 impl World {
-    pub fn new() -> Self {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let night = Night::bare_in(&folder);
-        let stubs = night.base().join("stubs").display().to_string();
-        night.stub("worker", &format!("{SPEAK}{WORKER}"));
-        night.stub("verifier", &format!("{SPEAK}{VERIFIER}"));
-        let told = night.t().join("told").display().to_string();
-        let manifest = format!(
-            "version: 1\nbase_branch: main\nfamilies:\n  \
-             stub: {{identities: [\"Stub*\"], decoder: claude, command: [\"{stubs}/worker\", \"{{stage}}\", \"{{run}}\"], pass_env: [T]}}\n  \
-             judge: {{identities: [\"Judge*\"], decoder: claude, command: [\"{stubs}/verifier\", \"{{stage}}\", \"{{run}}\"], pass_env: [T]}}\n\
-             defaults: {{worker_tokens: 50000, verifier_tokens: 20000}}\n\
-             retry: {{work: 4, verifier: 4, infrastructure: 4}}\nretention: {{finished_stages: 1}}\nlink: [linked]\n\
-             caps: {{tokens: 2000000, ticks: 10000, consecutive_failures: 100}}\n\
-             notify: [sh, -c, 'echo \"$1\" >>{told}', sh, \"{{kind}}\"]\n"
-        );
-        night.write(".autometta.yaml", &manifest);
-        night.write(".gitignore", "/state/\n/linked\n");
-        night.write("gone.txt", "goes\n");
-        night.write("linked/kept", "");
-        let panel = "- **Verifier panel:** 2 of Judge One <one@local>; Judge Two <two@local>\n";
-        night.write("stage-cards/01-work.md", &card("01-work", panel, "1. `a.txt`: the work", "grep -q good a.txt"));
-        let one = "- **Verifier:** Judge One <one@local>\n- **Depends on:** 01-work\n- **Path claims:** n/, gone.txt\n";
-        night.write(SECOND, &card("02-next", one, "1. `n/b.txt`", "test -s n/b.txt"));
-        night.ok(&["init"]);
-        night.git(&["add", "-A"]);
-        night.git(&["commit", "-qm", "Cards"]);
-        let copies = tempfile::Builder::new().prefix("autometta-copies-").tempdir_in(&folder).expect("dir").keep();
-        Self { night, copies }
+    pub fn new(story: Story, folder: &Path) -> Self {
+        let night = (story.build)(folder);
+        quiet();
+        let base = night.base();
+        let copies = RefCell::new(Copies::new(&base, folder));
+        Self {
+            night,
+            story,
+            base,
+            copies,
+            keys: RefCell::default(),
+            git: RefCell::default(),
+            claims: RefCell::default(),
+        }
     }
 
-    pub fn base(&self) -> PathBuf {
-        self.night.base()
-    }
-
-    fn faults(&self) -> PathBuf {
-        self.base().join("faults")
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 
     /// Keeps a copy of everything.
-    pub fn keep(&self, number: usize) {
-        Self::copy(&self.base(), &self.copies.join(number.to_string()));
+    pub fn keep(&self) -> usize {
+        let claims = walk(&self.night.repo.join(".git/worktrees"), |_| false).into_keys();
+        let claims = claims.map(|name| self.night.repo.join(".git/worktrees").join(name)).filter(|file| {
+            let folder = key::claimed(file);
+            folder.is_some_and(|folder| fs::read_to_string(file).is_ok_and(|claim| claim == key::inode(&folder)))
+        });
+        self.claims.borrow_mut().push(claims.collect());
+        self.copies.borrow_mut().keep()
     }
 
-    /// Brings a copy back.
+    /// Brings a copy back. A worktree that was claimed by its inode has another one now.
     pub fn bring_back(&self, number: usize) {
-        for entry in fs::read_dir(self.base()).expect("folder").flatten() {
-            fs::remove_dir_all(entry.path()).expect("removed");
+        self.copies.borrow_mut().bring_back(number);
+        for file in &self.claims.borrow()[number] {
+            let claim = key::claimed(file).map(|folder| key::inode(&folder)).unwrap_or_default();
+            if fs::read_to_string(file).is_ok_and(|known| known != claim) {
+                fs::write(file, claim).expect("a claim");
+            }
         }
-        Self::copy(&self.copies.join(number.to_string()), &self.base());
     }
 
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).expect("folder");
-        let mut copy = Command::new("cp");
-        copy.arg("-a").arg(from.join(".")).arg(to);
-        let output = run(copy);
-        assert!(output.status.success(), "{}", text(&output.stderr));
+    /// What happens next.
+    pub fn next(&self, idle: bool) -> Option<Act> {
+        (self.story.next)(self, idle)
     }
 
-    /// Does something, with these faults; waits until nothing of it lives. Says what was passed and whether the fault
-    /// took place.
-    pub fn act(&self, act: &Act, faults: &str) -> (Vec<Passage>, bool) {
-        let folder = self.faults();
-        drop(fs::remove_dir_all(&folder));
+    /// A command of ours, with these faults in a folder of their own.
+    fn command(&self, words: &[&str], folder: &str, faults: &str) -> Command {
+        let folder = self.base.join(folder);
         fs::create_dir_all(&folder).expect("folder");
+        let mut command = self.night.command(words);
+        command.env("AUTOMETTA_FAULT_DIR", &folder);
+        command.env("AUTOMETTA_FAULT", if faults.is_empty() { STILL.to_owned() } else { format!("{faults},{STILL}") });
+        command
+    }
+
+    /// The command of an act, or none where somebody else's hand did it.
+    pub fn begin(&self, act: &Act, faults: &str) -> Option<Command> {
+        drop(fs::remove_dir_all(self.base.join("faults")));
         let repo = self.night.repo.display().to_string();
         let arguments: Vec<&str> = match act {
             Act::Tick => vec!["tick", "--repo", &repo],
-            Act::Command(words) => words.iter().map(String::as_str).collect(),
-            Act::MoveBase => {
-                self.night.write("theirs.txt", "theirs\n");
-                for words in [&["add", "theirs.txt"][..], &["commit", "-qm", "Theirs"][..]] {
-                    let _ = self.git(words);
-                }
-                return (Vec::new(), false);
+            Act::Command(words, _) => words.iter().map(String::as_str).collect(),
+            Act::Hand(name) => {
+                (self.story.hand)(self, name);
+                return None;
             }
         };
-        let mut command = self.night.command(&arguments);
-        command.env("AUTOMETTA_FAULT_DIR", &folder);
-        command.env("AUTOMETTA_FAULT", if faults.is_empty() { STILL.to_owned() } else { format!("{faults},{STILL}") });
+        Some(self.command(&arguments, "faults", faults))
+    }
+
+    /// Does something, with these faults; waits until nothing of it lives. Says what was passed.
+    pub fn act(&self, act: &Act, faults: &str) -> Vec<Passage> {
+        let Some(command) = self.begin(act, faults) else { return Vec::new() };
         let output = run(command);
-        quiet(&self.base());
-        if faults.is_empty() && *act != Act::Tick {
-            assert!(output.status.success(), "{act:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        }
-        if self.night.repo.join("state/answers/01-work.md").exists()
-            && !self.read("state/state.yaml").contains("status: blocked")
+        if faults.is_empty()
+            && let Act::Command(_, code) = act
         {
-            fs::write(self.night.t().join("answered"), "").expect("file");
+            let is_code = output.status.success() || output.status.code() == Some(*code);
+            assert!(is_code, "{act:?}: {}{}", text(&output.stdout), text(&output.stderr));
         }
-        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        self.passed()
+    }
+
+    /// What was passed since the act began, once nothing of it lives.
+    pub fn passed(&self) -> Vec<Passage> {
+        quiet();
+        (self.story.note)(self);
+        let log = fs::read_to_string(self.base.join("faults/log")).unwrap_or_default();
         let passages = log.lines().map(|line| {
+            let met = line.ends_with(" FAULT");
             let mut words = line.splitn(4, ' ').map(str::to_owned);
             let mut word = || words.next().unwrap_or_default();
-            let (actor, point, occurrence, about) = (word(), word(), word(), word());
-            Passage { actor, point, occurrence: occurrence.parse().expect("number"), about }
+            let (actor, point, occurrence) = (word(), word(), word());
+            Passage { actor, point, occurrence: occurrence.parse().expect("number"), met }
         });
-        let passages: Vec<Passage> = passages.collect();
-        let met = passages.iter().any(|met| met.about.ends_with(" FAULT") && faults.contains(&met.point));
-        (passages, met)
+        passages.collect()
     }
 
     /// A command that is given while another one is at work.
-    pub fn beside(&self, words: &[&str]) -> std::process::Output {
-        let folder = self.base().join("faults-beside");
-        fs::create_dir_all(&folder).expect("folder");
-        let mut command = self.night.command(words);
-        command.env("AUTOMETTA_FAULT_DIR", &folder).env("AUTOMETTA_FAULT", STILL);
-        run(command)
+    pub fn beside(&self, words: &[&str]) -> Command {
+        self.command(words, "faults-beside", "")
     }
 
     /// Git by the operator's hand.
-    fn git(&self, words: &[&str]) -> String {
+    pub fn git(&self, words: &[&str]) -> String {
+        text(&self.git_output(words).stdout)
+    }
+
+    fn git_output(&self, words: &[&str]) -> Output {
         let mut git = Command::new("git");
         git.args(words).current_dir(&self.night.repo).env_clear();
-        git.env("PATH", std::env::var("PATH").expect("PATH")).env("HOME", self.base().join("user"));
-        text(&run(git).stdout)
+        git.env("PATH", std::env::var("PATH").expect("PATH")).env("HOME", self.base.join("user"));
+        git.env("GIT_OPTIONAL_LOCKS", "0");
+        run(git)
     }
 
     pub fn read(&self, path: &str) -> String {
@@ -206,78 +200,54 @@ impl World {
     }
 
     /// The state, a transaction under way included.
-    fn state(&self) -> Value {
+    pub fn state(&self) -> Value {
         let decided: Option<Value> = serde_json::from_str(&self.read("state/.txn.json")).ok();
         let decided = decided.and_then(|txn| txn["state"].as_str().map(str::to_owned));
         serde_saphyr::from_str(&decided.unwrap_or_else(|| self.read("state/state.yaml"))).unwrap_or_default()
     }
 
-    /// What happens next, whatever has happened so far; none once the night is over.
-    pub fn next(&self, idle: bool) -> Option<Act> {
-        let state = self.state();
-        let stage = |id: &str| {
-            let stages = state["stages"].as_array().cloned().unwrap_or_default();
-            stages.into_iter().find(|stage| stage["id"] == id)
-        };
-        let command = |words: &[&str]| Some(Act::Command(words.iter().map(|word| (*word).to_owned()).collect()));
-        let answered = self.night.t().join("answered").exists();
-        let moved = self.night.repo.join("theirs.txt").exists();
-        if self.read("state/budget.json").contains("\"halted\": true") {
-            // A program that could not be started, or the operator's own halt: whoever has looked lets the night go on.
-            return command(&["resume"]);
-        }
-        let known = |id: &str| {
-            let queued = [self.read("state/ledger.jsonl"), self.read("state/.txn.json").replace('\\', "")];
-            queued.iter().any(|text| text.contains(&format!("\"stage\":\"{id}\",\"event\":\"queued\"")))
-        };
-        if !known("01-work") {
-            return command(&["add-stage", "stage-cards/01-work.md"]);
-        }
-        if !known("02-next") && answered {
-            return command(&["add-stage", SECOND]);
-        }
-        if stage("01-work").is_some_and(|stage| stage["status"] == "blocked") && !answered {
-            return command(&["answer", "01-work", "--text", "This one."]);
-        }
-        if stage("01-work").is_some_and(|stage| stage["phase"] == "verifying") && answered && !moved {
-            return Some(Act::MoveBase);
-        }
-        (!idle).then_some(Act::Tick)
+    /// A stage of the state; null where it is not in it.
+    pub fn stage(&self, id: &str) -> Value {
+        let stages = self.state()["stages"].as_array().cloned().unwrap_or_default();
+        stages.into_iter().find(|stage| stage["id"] == id).unwrap_or_default()
     }
 
-    /// All that the rest of the night depends on, without times and the names that follow from them.
-    pub fn key(&self) -> String {
-        let refs = self.git(&["for-each-ref", "--format=%(refname) %(objecttype) %(tree) %(contents:subject)"]);
-        let refs: Vec<&str> = refs.lines().filter(|line| !line.starts_with("refs/autometta/state")).collect();
-        let mut names = Vec::new();
-        let state = self.night.repo.join("state");
-        for folder in ["runs", "archive", "handoffs", "verifiers", "questions", "answers", "active-agents"] {
-            list(&state.join(folder), &state, &mut names);
+    /// Whether the ledger has a line with this in it, or is about to.
+    pub fn told(&self, part: &str) -> bool {
+        let said = [self.read("state/ledger.jsonl"), self.read("state/.txn.json").replace('\\', "")];
+        said.iter().any(|text| text.contains(part))
+    }
+
+    /// All that the rest of the night depends on, by lines.
+    pub fn lines(&self) -> Vec<String> {
+        // What git says changes with these files only.
+        let mut asked = String::new();
+        for (name, thing) in walk(&self.night.repo, |name| {
+            ["state", ".git/objects", ".git/logs", ".git/worktrees", ".git/refs/autometta"]
+                .iter()
+                .any(|skipped| name == Path::new(skipped))
+        }) {
+            asked.push_str(&format!("{name:?} {thing:?}\n"));
         }
-        list(&self.base().join("repo.autometta"), &self.base(), &mut names);
-        list(&self.night.repo.join(".git/worktrees"), &self.night.repo, &mut names);
-        let budget: Value = serde_json::from_str(&self.read("state/budget.json")).unwrap_or_default();
-        let mut ids = BTreeMap::new();
-        let mut plain = |value: Value| timeless(value, &mut ids).to_string();
-        format!(
-            "{}\n{}\n{:#?}\n{refs:#?}\n{names:#?}\n{}",
-            plain(self.state()),
-            plain(budget),
-            self.ledger(),
-            self.git(&["status", "--porcelain", "--untracked-files=all"]),
-        )
+        let known = self.git.borrow().get(&asked).cloned();
+        let said = known.unwrap_or_else(|| {
+            let refs = self.git(&["for-each-ref", "--format=%(refname) %(objecttype) %(tree) %(contents:subject)"]);
+            let refs: Vec<&str> = refs.lines().filter(|line| !line.starts_with("refs/autometta/state")).collect();
+            let status = self.git(&["status", "--porcelain", "--untracked-files=all"]);
+            let said = format!("{refs:?} {status:?}");
+            self.git.borrow_mut().insert(asked, said.clone());
+            said
+        });
+        self.keys.borrow_mut().lines(&self.base, &said)
+    }
+
+    /// The same in few letters.
+    pub fn key(&self) -> String {
+        key::digest(self.lines().join("\n"))
     }
 
     fn ledger(&self) -> BTreeMap<String, usize> {
-        let mut all = BTreeMap::new();
-        for line in self.read("state/ledger.jsonl").lines() {
-            // The next tick finishes a torn line.
-            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-            let words =
-                ["stage", "run", "event", "from", "to"].map(|name| line[name].as_str().unwrap_or("-").to_owned());
-            *all.entry(words.join(" ")).or_default() += 1;
-        }
-        all
+        transitions(&self.read("state/ledger.jsonl"))
     }
 
     /// Every stage, archived or not.
@@ -336,9 +306,9 @@ impl World {
                 "reserved": [budget["tokens_reserved"], budget["wall_clock_reserved_seconds"]],
                 "failures": budget["consecutive_failures"],
                 "halted": budget["halted"],
-                // A halt that was looked into is told of as well.
-                "told": told.lines().filter(|kind| *kind != "halt").collect::<std::collections::BTreeSet<_>>(),
             }),
+            // A halt that was looked into is told of as well.
+            told: told.lines().filter(|kind| *kind != "halt").map(str::to_owned).collect(),
             runs,
             ledger: self.ledger(),
             tokens: budget["tokens_spent"].as_u64().unwrap_or_default(),
@@ -348,24 +318,21 @@ impl World {
     /// Whatever lies about that nobody will ever clear away.
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
-        if self.base().join("repo.autometta").exists() {
-            left.push("repo.autometta".to_owned());
-        }
-        for path in ["state/.txn.json", "state/.tick.again"] {
-            if self.night.repo.join(path).exists() {
-                left.push(path.to_owned());
+        for (name, thing) in walk(&self.base, |name| name == Path::new("stubs")) {
+            let shown = name.display().to_string();
+            let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_folder = matches!(thing, Thing::Folder { .. });
+            let ours = file.ends_with(".autometta-tmp")
+                || ["repo/state/.txn.json", "repo/state/.tick.again", "repo.autometta"].contains(&shown.as_str())
+                || (shown.starts_with("repo/state/active-agents/") && !is_folder)
+                || shown.starts_with("repo/.git/worktrees/")
+                || (shown.starts_with("repo/.git/")
+                    && !shown.contains("refs/")
+                    && (file.ends_with(".lock") || file.starts_with("autometta-")));
+            if ours && !is_of_the_living(&file) {
+                left.push(shown);
             }
         }
-        for folder in ["state/active-agents", ".git/worktrees"] {
-            list(&self.night.repo.join(folder), &self.night.repo, &mut left);
-        }
-        let mut all = Vec::new();
-        list(&self.night.repo.join(".git"), &self.night.repo, &mut all);
-        let ours = |name: &&String| {
-            let name = name.rsplit('/').next().unwrap_or_default();
-            Path::new(name).extension().is_some_and(|end| end == "lock") || name.starts_with("autometta-")
-        };
-        left.extend(all.iter().filter(|name| !name.contains("refs/")).filter(ours).cloned());
         let worktrees = self.git(&["worktree", "list"]);
         if worktrees.lines().count() > 1 {
             left.push(worktrees);
@@ -373,32 +340,28 @@ impl World {
         left
     }
 
-    /// Whether nothing is left over, where the night is at its end.
-    pub fn leftovers_match(&self, at_the_end: bool) -> bool {
-        !at_the_end || self.leftovers().is_empty()
-    }
-
-    /// Whether the ledger's chain holds.
+    /// Whether the ledger's chain holds, and git's objects are whole.
     pub fn verify(&self) {
         let output = run(self.night.command(&["log", "--verify"]));
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-        let fsck = self.git(&["fsck", "--no-dangling", "--no-progress"]);
-        assert_eq!(fsck, "");
+        let fsck = self.git_output(&["fsck", "--no-dangling", "--no-progress"]);
+        assert_eq!(text(&fsck.stdout) + &text(&fsck.stderr), "");
     }
 
     pub fn log(&self) -> String {
         let mut said = self.read("state/ledger.jsonl");
-        for entry in fs::read_dir(self.base().join("home/log")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.base.join("home/log")).into_iter().flatten().flatten() {
             said += &fs::read_to_string(entry.path()).unwrap_or_default();
         }
         said
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.copies));
-    }
+/// Whether a temp file has the number of a process that lives: it is kept, whoever that is now.
+fn is_of_the_living(name: &str) -> bool {
+    let pid = name.strip_suffix(".autometta-tmp").and_then(|name| name.rsplit('.').next()?.split_once('-'));
+    let pid = pid.and_then(|(pid, _)| pid.parse().ok());
+    pid.is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok())
 }
 
 /// A text in which a run has no number of its retry.
@@ -415,63 +378,4 @@ pub fn without_retry(text: &str) -> String {
         rest = &after[digits..];
     }
     plain + rest
-}
-
-fn list(folder: &Path, top: &Path, names: &mut Vec<String>) {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    for path in entries {
-        let name = path.strip_prefix(top).expect("below").display().to_string();
-        let skipped = ["autometta-tmp", ".log", "logs/", "index"].iter().any(|part| name.contains(part));
-        if !skipped {
-            if path.is_dir() && !path.is_symlink() {
-                list(&path, top, names);
-            }
-            names.push(name);
-        }
-    }
-}
-
-/// The same without times, counters of ticks, and commits' own names.
-fn timeless(value: Value, ids: &mut BTreeMap<String, usize>) -> Value {
-    const DROPPED: [&str; 12] = [
-        "at",
-        "last_tick_at",
-        "completed_at",
-        "started_at",
-        "decided_at",
-        "window_started_at",
-        "tick_count",
-        "clock_ticks_used",
-        "idle_ticks_used",
-        "seconds",
-        "wall_clock_elapsed_seconds",
-        "notices",
-    ];
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .filter(|(name, _)| !DROPPED.contains(&name.as_str()) && !name.ends_with("_at"))
-                .map(|(name, value)| (name, timeless(value, ids)))
-                .collect(),
-        ),
-        Value::Array(values) => Value::Array(values.into_iter().map(|value| timeless(value, ids)).collect()),
-        Value::String(text) if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            let next = ids.len();
-            Value::String(format!("id {}", ids.entry(text).or_insert(next)))
-        }
-        Value::String(text) => {
-            // A commit's name in the middle of a sentence.
-            let words: Vec<&str> =
-                text.split(' ')
-                    .map(|word| {
-                        if word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) { "id" } else { word }
-                    })
-                    .collect();
-            Value::String(words.join(" "))
-        }
-        other => other,
-    }
 }
