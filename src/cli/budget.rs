@@ -168,7 +168,7 @@ impl FromStr for Until {
 
 impl Until {
     /// The moment that is meant, seen from now.
-    fn after(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn after(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         // An hour that a change of the clock leaves out counts as the one after it; of one that comes twice, the first.
         let local = |at: NaiveDateTime| {
             let found = Local.from_local_datetime(&at).earliest();

@@ -156,6 +156,13 @@ text_name!(
     }
 );
 
+impl ObjectId {
+    /// The object of that number in a repository that is only simulated.
+    pub fn numbered(number: u64) -> Self {
+        Self(format!("{number:040x}"))
+    }
+}
+
 /// A commit, named by its object id.
 pub type CommitId = ObjectId;
 /// A tree, named by its object id.
