@@ -179,6 +179,8 @@ pub struct Drawn {
 #[derive(Debug, Clone, Default)]
 struct Odds {
     runs: Vec<(End, Took)>,
+    /// The same by kind of end.
+    alike: [Vec<(End, Took)>; KINDS],
     weights: [f64; KINDS],
     /// How many of the runs are those of the very model.
     own: usize,
@@ -219,10 +221,12 @@ impl Agents {
             let prior = doer.prior();
             let all: f64 = prior.iter().sum();
             let mut weights = prior.map(|weight| weight / all * PRIOR_RUNS);
-            for (end, _) in &runs {
+            let mut alike: [Vec<(End, Took)>; KINDS] = Default::default();
+            for (end, took) in &runs {
                 weights[end.kind()] += 1.0;
+                alike[end.kind()].push((*end, *took));
             }
-            Odds { runs, weights, own }
+            Odds { runs, alike, weights, own }
         };
         Self(doers.iter().map(|doer| (doer.clone(), odds(doer))).collect())
     }
@@ -241,7 +245,7 @@ impl Agents {
 
     /// Draws a run that may take at most so much; one that `ran` already takes longer than that.
     pub fn draw(&self, doer: &Doer, most: &Reservation, ran: Option<Seconds>, chance: &mut Chance) -> Drawn {
-        let nothing = Odds { runs: Vec::new(), weights: doer.prior(), own: 0 };
+        let nothing = Odds { weights: doer.prior(), ..Odds::default() };
         let odds = self.0.get(doer).unwrap_or(&nothing);
         let mut drawn = odds.draw(doer, most, chance);
         let Some(ran) = ran else { return drawn };
@@ -261,11 +265,11 @@ impl Agents {
 impl Odds {
     fn draw(&self, doer: &Doer, most: &Reservation, chance: &mut Chance) -> Drawn {
         let kind = chance.weighed(&self.weights);
-        let alike: Vec<(End, Took)> = self.runs.iter().filter(|(end, _)| end.kind() == kind).copied().collect();
-        let end = chance.one_of(&alike).map_or(End::of_kind(kind), |(end, _)| *end);
+        let alike = self.alike.get(kind).unwrap_or(&self.runs);
+        let end = chance.one_of(alike).map_or(End::of_kind(kind), |(end, _)| *end);
         let lacking = ENOUGH.saturating_sub(self.runs.len());
         let by_caps = chance.weighed(&[to_f64(ENOUGH - lacking), to_f64(lacking)]) == 1;
-        let known = if alike.is_empty() { &self.runs } else { &alike };
+        let known = if alike.is_empty() { &self.runs } else { alike };
         let took = match chance.one_of(known).filter(|_| !by_caps) {
             Some((_, took)) if alike.is_empty() && matches!(end, End::Crashed | End::Refused(_)) => {
                 // Cut short somewhere.

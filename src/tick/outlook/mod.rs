@@ -250,3 +250,6 @@ fn doers(briefs: &BTreeMap<StageId, Result<Box<Brief>, String>>) -> BTreeSet<Doe
     }
     doers
 }
+
+#[cfg(test)]
+mod tests;

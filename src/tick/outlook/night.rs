@@ -88,7 +88,8 @@ fn count(fate: &mut Fate, scene: &Scene, loaded: &Loaded, now: DateTime<Utc>) {
     for pause in budget.waits(now).iter().filter(|_| goes_on) {
         met(Limit::Provider(pause.family.clone()));
     }
-    if scene.policy.local.curfew_end(now).is_some() {
+    let busy = state.stages.iter().filter(|stage| stage.life.is_in_progress()).count();
+    if busy < scene.policy.max_parallel && scene.policy.local.curfew_end(now).is_some() {
         let held = |stage: &Stage| hold(&state.stages, stage, budget, &scene.policy, now);
         if state.stages.iter().filter(queued).any(|stage| matches!(held(stage), Some(Hold::Curfew(_)))) {
             met(Limit::Curfew);
