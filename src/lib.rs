@@ -1,7 +1,7 @@
 //! Autometta turns a queue of stage cards into verified commits, one cron tick at a time.
 //!
 //! Layers, each of which may use only what stands to its right:
-//! `cli` → `tick` → { `files`, `runs`, `families`, `git`, `report`, `timers` } → `core`.
+//! `cli` → { `sim`, `tick` } → { `files`, `runs`, `families`, `git`, `report`, `timers` } → `core`.
 
 pub mod cli;
 pub mod core;
@@ -11,6 +11,7 @@ pub mod files;
 pub mod git;
 pub mod report;
 pub mod runs;
+pub mod sim;
 pub mod tick;
 pub mod timers;
 pub mod viewer;

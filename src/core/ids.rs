@@ -157,9 +157,13 @@ text_name!(
 );
 
 impl ObjectId {
-    /// The object of that number in a repository that is only simulated.
-    pub fn numbered(number: u64) -> Self {
-        Self(format!("{number:040x}"))
+    /// The id that these bytes are, in hex.
+    pub fn of_bytes(bytes: [u8; 20]) -> Self {
+        use fmt::Write as _;
+        Self(bytes.iter().fold(String::with_capacity(40), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
     }
 }
 

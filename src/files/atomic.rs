@@ -7,9 +7,9 @@
 #![expect(clippy::disallowed_methods, reason = "this module is the atomic-write path")]
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -17,6 +17,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use thiserror::Error;
 
+use super::disk::{Disk, Os};
 use crate::fault;
 
 /// How temp files end: `.<name>.<pid>-<n>.autometta-tmp`.
@@ -55,25 +56,30 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Wri
 ///
 /// The directory must exist. A symbolic link at `path` is replaced, not followed.
 pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
+    write_on(&Os, path, bytes, durability)
+}
+
+/// The same on any disk.
+pub fn write_on<D: Disk>(disk: &D, path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
     let fail = || at("write", path);
-    let (temp, mut file) = with_temp(path, |temp| {
+    let (temp, mut file) = with_temp(disk.writer(), path, |temp| {
         fault::point!("atomic.make", path)?;
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)
+        disk.make(temp)
     })
     .map_err(fail())?;
     let written = fault::write!("atomic.write", bytes, |bytes| file.write_all(bytes))
         .and_then(|()| match durability {
-            Durability::Durable => fault::point!("atomic.sync", path).and_then(|()| file.sync_all()),
+            Durability::Durable => fault::point!("atomic.sync", path).and_then(|()| disk.sync(&file)),
             Durability::Volatile => Ok(()),
         })
         .and_then(|()| fault::point!("atomic.rename", path))
-        .and_then(|()| fs::rename(&temp, path));
+        .and_then(|()| disk.rename(&temp, path));
     if let Err(source) = written {
         // Best effort: what cannot be removed now is swept later.
-        let _ = fault::point!("atomic.drop-temp", path).and_then(|()| fs::remove_file(&temp));
+        let _ = fault::point!("atomic.drop-temp", path).and_then(|()| disk.remove(&temp));
         return Err(fail()(source));
     }
-    settle(path, durability).map_err(fail())
+    settle_on(disk, path, durability).map_err(fail())
 }
 
 /// Makes a file that must not exist yet, durably. False where it does: of many who try, one makes it.
@@ -128,23 +134,28 @@ pub fn append_durable(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 /// Makes the directory `path` and its missing parents, each of mode 0700.
 pub fn make_dirs(path: &Path, durability: Durability) -> Result<(), WriteError> {
-    if path.is_dir() {
+    make_dirs_on(&Os, path, durability)
+}
+
+/// The same on any disk.
+pub fn make_dirs_on<D: Disk>(disk: &D, path: &Path, durability: Durability) -> Result<(), WriteError> {
+    if disk.is_folder(path) {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_dirs(parent, durability)?;
+        make_dirs_on(disk, parent, durability)?;
     }
-    match fault::point!("folder.make", path).and_then(|()| DirBuilder::new().mode(0o700).create(path)) {
+    match fault::point!("folder.make", path).and_then(|()| disk.make_folder(path)) {
         // Somebody else was quicker, which is as good.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        other => other.and_then(|()| settle(path, durability)).map_err(at("make the directory", path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && disk.is_folder(path) => Ok(()),
+        other => other.and_then(|()| settle_on(disk, path, durability)).map_err(at("make the directory", path)),
     }
 }
 
 /// Replaces `path` by a symbolic link to `target`, without a moment in which neither exists.
 pub fn link(path: &Path, target: &Path) -> Result<(), WriteError> {
     let make = |temp: &Path| fault::point!("link.make", path).and_then(|()| symlink(target, temp));
-    let (temp, ()) = with_temp(path, make).map_err(at("make the link", path))?;
+    let (temp, ()) = with_temp(std::process::id(), path, make).map_err(at("make the link", path))?;
     fault::point!("link.rename", path).and_then(|()| fs::rename(&temp, path)).map_err(|source| {
         let _ = fault::point!("link.drop-temp", path).and_then(|()| fs::remove_file(&temp));
         at("make the link", path)(source)
@@ -161,13 +172,23 @@ pub fn move_aside(path: &Path, aside: &Path) -> Result<(), WriteError> {
 
 /// Removes a file and syncs its directory; fine where there is none.
 pub fn remove_durably(path: &Path) -> Result<(), WriteError> {
-    remove(path)?;
-    settle(path, Durability::Durable).map_err(at("remove", path))
+    remove_durably_on(&Os, path)
+}
+
+/// The same on any disk.
+pub fn remove_durably_on<D: Disk>(disk: &D, path: &Path) -> Result<(), WriteError> {
+    remove_on(disk, path)?;
+    settle_on(disk, path, Durability::Durable).map_err(at("remove", path))
 }
 
 /// Removes the file `path`; one that is not there is as good as removed.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
-    match fault::point!("atomic.remove", path).and_then(|()| fs::remove_file(path)) {
+    remove_on(&Os, path)
+}
+
+/// The same on any disk.
+pub fn remove_on<D: Disk>(disk: &D, path: &Path) -> Result<(), WriteError> {
+    match fault::point!("atomic.remove", path).and_then(|()| disk.remove(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
         _ => Ok(()),
     }
@@ -223,9 +244,8 @@ fn temp_writer(name: &OsStr) -> Option<Pid> {
 }
 
 /// Calls `make` with unused temp names beside `path` until one does not exist yet.
-fn with_temp<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
+fn with_temp<T>(pid: u32, path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let pid = std::process::id();
     for number in 0..TEMP_TRIES {
         let mut temp = OsString::from(".");
         temp.push(name);
@@ -241,11 +261,15 @@ fn with_temp<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Resul
 
 /// Makes the name `path` itself survive power loss: a rename lives in the directory, not in the file.
 fn settle(path: &Path, durability: Durability) -> io::Result<()> {
+    settle_on(&Os, path, durability)
+}
+
+fn settle_on<D: Disk>(disk: &D, path: &Path, durability: Durability) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match durability {
         Durability::Durable => {
             fault::point!("folder.sync", path)?;
-            File::open(parent)?.sync_all()
+            disk.sync_folder(parent)
         }
         Durability::Volatile => Ok(()),
     }

@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::core::fault::{Fault, Faults};
 
 pub use layers::{Layer, LayerFaults, from_yaml_layers};
-pub use read::{DocumentError, read};
+pub use read::{DocumentError, read, read_on};
 
 /// The largest document that is read, in bytes. The largest state seen in years of use is under one MiB.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! `ledger.jsonl`: one line per transition, each with the sha256 of the line before, so that a line that was changed,
 //! removed or put in shows.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::regular::{self, NotRegular};
+use super::disk::{Disk, Os};
+use super::regular::NotRegular;
 use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::step::Note;
 use crate::fault;
@@ -112,7 +113,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 /// Opens the ledger, where it is a file; none where there is nothing at that path.
 fn open(path: &Path) -> Result<Option<File>, LedgerError> {
-    regular::open(path).map_err(|error| refused(path, error))
+    open_on(&Os, path)
+}
+
+fn open_on<D: Disk>(disk: &D, path: &Path) -> Result<Option<D::File>, LedgerError> {
+    disk.open(path).map_err(|error| refused(path, error))
 }
 
 fn refused(path: &Path, error: NotRegular) -> LedgerError {
@@ -123,19 +128,24 @@ fn refused(path: &Path, error: NotRegular) -> LedgerError {
 }
 
 /// Opens the ledger to be changed, making it where it does not exist.
-pub(super) fn open_to_write(path: &Path) -> Result<File, LedgerError> {
+pub(super) fn open_to_write<D: Disk>(disk: &D, path: &Path) -> Result<D::File, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
     fault::point!("ledger.open", path).map_err(io)?;
-    let opened = regular::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false));
+    let opened = disk.open_to_write(path);
     let gone = || LedgerError::Io { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
     opened.map_err(|error| refused(path, error))?.ok_or_else(gone)
 }
 
 /// At most `most` bytes from an offset on; none where the ledger does not reach as far as that.
-pub(super) fn bytes_from(path: &Path, offset: u64, most: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+pub(super) fn bytes_from<D: Disk>(
+    disk: &D,
+    path: &Path,
+    offset: u64,
+    most: u64,
+) -> Result<Option<Vec<u8>>, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
-    let Some(mut file) = open(path)? else { return Ok((offset == 0).then(Vec::new)) };
-    if file.metadata().map_err(io)?.len() < offset {
+    let Some(mut file) = open_on(disk, path)? else { return Ok((offset == 0).then(Vec::new)) };
+    if disk.length(&file).map_err(io)? < offset {
         return Ok(None);
     }
     file.seek(SeekFrom::Start(offset)).map_err(io)?;
@@ -146,20 +156,25 @@ pub(super) fn bytes_from(path: &Path, offset: u64, most: u64) -> Result<Option<V
 
 /// Finds the ledger's end without reading the rest of it.
 pub fn head(path: &Path) -> Result<Head, LedgerError> {
-    let Some(file) = open(path)? else { return Ok(Head::genesis()) };
-    let length = file.metadata().map_err(|source| LedgerError::Io { path: path.to_owned(), source })?.len();
+    head_on(&Os, path)
+}
+
+/// The same on any disk.
+pub fn head_on<D: Disk>(disk: &D, path: &Path) -> Result<Head, LedgerError> {
+    let Some(file) = open_on(disk, path)? else { return Ok(Head::genesis()) };
+    let length = disk.length(&file).map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
     head_of(path, file, length)
 }
 
 /// Where the first `length` bytes of the ledger end, whatever stands behind them.
-pub fn head_at(path: &Path, length: u64) -> Result<Head, LedgerError> {
-    match open(path)? {
+pub fn head_at<D: Disk>(disk: &D, path: &Path, length: u64) -> Result<Head, LedgerError> {
+    match open_on(disk, path)? {
         Some(file) => head_of(path, file, length),
         None => Ok(Head::genesis()),
     }
 }
 
-fn head_of(path: &Path, mut file: File, length: u64) -> Result<Head, LedgerError> {
+fn head_of(path: &Path, mut file: impl Read + Seek, length: u64) -> Result<Head, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
     if length == 0 {
         return Ok(Head::genesis());
@@ -329,10 +344,15 @@ pub fn verify(path: &Path, sealed: Option<&Head>) -> Result<Head, LedgerError> {
 }
 
 /// Walks the whole ledger, one line in memory at a time.
-pub fn walk(path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
+pub fn walk(path: &Path, each: impl FnMut(Line)) -> Result<Head, LedgerError> {
+    walk_on(&Os, path, each)
+}
+
+/// The same on any disk.
+pub fn walk_on<D: Disk>(disk: &D, path: &Path, mut each: impl FnMut(Line)) -> Result<Head, LedgerError> {
     let io = |source| LedgerError::Io { path: path.to_owned(), source };
     let mut head = Head::genesis();
-    let Some(file) = open(path)? else { return Ok(head) };
+    let Some(file) = open_on(disk, path)? else { return Ok(head) };
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
     loop {

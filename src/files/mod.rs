@@ -4,6 +4,7 @@
 
 pub mod atomic;
 pub mod cli_versions;
+pub mod disk;
 pub mod document;
 pub mod fleet;
 pub mod home;

@@ -6,7 +6,6 @@
 
 mod fits;
 
-use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::atomic::{self, Durability, WriteError};
+use super::disk::{Disk, Os};
 use super::document::{self, DocumentError};
 use super::layout::Layout;
 use super::ledger::{self, Head, LedgerError, Tear, sha256_hex};
@@ -165,37 +165,30 @@ struct Archived {
 
 /// Reads without the lock: for those who only look. A transaction under way is looked through, not finished.
 pub fn peek(layout: &Layout) -> Result<Loaded, StoreError> {
-    let txn = read_txn(layout)?;
-    let state = txn.as_ref().and_then(|txn| txn.state.clone()).map(String::into_bytes);
-    let budget = txn.as_ref().and_then(|txn| txn.budget.clone()).map(String::into_bytes);
-    load_from(layout, state, budget)
+    peek_on(&Os, layout)
 }
 
-/// The store while its lock is held.
+/// The same on any disk.
+pub fn peek_on<D: Disk>(disk: &D, layout: &Layout) -> Result<Loaded, StoreError> {
+    let txn = read_txn(disk, layout)?;
+    let state = txn.as_ref().and_then(|txn| txn.state.clone()).map(String::into_bytes);
+    let budget = txn.as_ref().and_then(|txn| txn.budget.clone()).map(String::into_bytes);
+    load_from(disk, layout, state, budget)
+}
+
+/// The store while its lock is held, on the machine's own disk or another.
 #[derive(Debug)]
-pub struct Store {
+pub struct Store<D: Disk = Os> {
+    disk: D,
     layout: Layout,
-    lock: Lock,
+    lock: D::Lock,
 }
 
 impl Store {
     /// Takes the lock if nobody holds it. A pulse is never lost: who finds it held leaves a mark, and the holder looks
     /// once more after it has let go.
     pub fn try_lock(layout: &Layout) -> Result<Option<Self>, StoreError> {
-        if !layout.dir().is_dir() {
-            return Err(StoreError::NotInitialised(layout.dir().to_owned()));
-        }
-        let lock = match Lock::try_exclusive(&layout.tick_lock())? {
-            Some(lock) => lock,
-            None => {
-                atomic::write(&layout.tick_again(), b"", Durability::Volatile)?;
-                match Lock::try_exclusive(&layout.tick_lock())? {
-                    Some(lock) => lock,
-                    None => return Ok(None),
-                }
-            }
-        };
-        Ok(Some(Self { layout: layout.clone(), lock }))
+        Self::try_lock_on(Os, layout)
     }
 
     /// Takes the lock, waiting for it at most this long.
@@ -204,12 +197,32 @@ impl Store {
             return Err(StoreError::NotInitialised(layout.dir().to_owned()));
         }
         let lock = Lock::exclusive_within(&layout.tick_lock(), limit)?;
-        Ok(lock.map(|lock| Self { layout: layout.clone(), lock }))
+        Ok(lock.map(|lock| Self { disk: Os, layout: layout.clone(), lock }))
     }
 
     /// The lock, to be held by children that must not outlive it unnoticed.
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Takes the lock on any disk if nobody holds it.
+    pub fn try_lock_on(disk: D, layout: &Layout) -> Result<Option<Self>, StoreError> {
+        if !disk.is_folder(layout.dir()) {
+            return Err(StoreError::NotInitialised(layout.dir().to_owned()));
+        }
+        let lock = match disk.try_lock(&layout.tick_lock())? {
+            Some(lock) => lock,
+            None => {
+                atomic::write_on(&disk, &layout.tick_again(), b"", Durability::Volatile)?;
+                match disk.try_lock(&layout.tick_lock())? {
+                    Some(lock) => lock,
+                    None => return Ok(None),
+                }
+            }
+        };
+        Ok(Some(Self { disk, layout: layout.clone(), lock }))
     }
 
     /// The paths.
@@ -219,15 +232,15 @@ impl Store {
 
     /// Forgets the mark of ticks that found the lock held: from here on, what they wanted seen will be seen.
     pub fn forget_marks(&self) -> Result<(), StoreError> {
-        Ok(atomic::remove(&self.layout.tick_again())?)
+        Ok(atomic::remove_on(&self.disk, &self.layout.tick_again())?)
     }
 
     /// Finishes the transaction of a holder that died, if there is one. True when there was.
     pub fn redo(&self) -> Result<bool, StoreError> {
-        match read_txn(&self.layout)? {
+        match read_txn(&self.disk, &self.layout)? {
             None => Ok(false),
             Some(txn) => {
-                fits::check(&self.layout, &txn)?;
+                fits::check(&self.disk, &self.layout, &txn)?;
                 self.apply(&txn)?;
                 Ok(true)
             }
@@ -236,8 +249,8 @@ impl Store {
 
     /// Reads state and budget, and sees to it that the ledger has an end to go on from. Call `redo` first.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        let loaded = load_from(&self.layout, None, None)?;
-        ledger::head(&self.layout.ledger())?;
+        let loaded = load_from(&self.disk, &self.layout, None, None)?;
+        ledger::head_on(&self.disk, &self.layout.ledger())?;
         Ok(loaded)
     }
 
@@ -269,7 +282,7 @@ impl Store {
             .then(|| encode_budget(&self.layout, &after.budget))
             .transpose()?;
         let path = self.layout.ledger();
-        let head = if notes.is_empty() { None } else { Some(ledger::head(&path)?) };
+        let head = if notes.is_empty() { None } else { Some(ledger::head_on(&self.disk, &path)?) };
         let encode = |error: serde_json::Error| StoreError::Encode { path: path.clone(), why: error.to_string() };
         let ledger_lines = match &head {
             None => String::new(),
@@ -286,13 +299,44 @@ impl Store {
         let version = TRANSACTION_VERSION;
         let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
         let (txn, bytes) = txn.sealed().map_err(encode)?;
-        atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
+        atomic::write_on(&self.disk, &self.layout.txn(), &bytes, Durability::Durable)?;
         self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
     }
 
+    fn archived(&self, stage: &Stage) -> Result<Archived, StoreError> {
+        let text = document::to_yaml(&StageDoc::from(stage))
+            .map_err(|error| StoreError::Encode { path: self.layout.archived(&stage.id), why: error.to_string() })?;
+        Ok(Archived { stage: stage.id.clone(), text })
+    }
+
+    /// Copies a transaction to its places. Done twice it does the same.
+    fn apply(&self, txn: &Transaction) -> Result<(), StoreError> {
+        // Before the state lets go of them.
+        for archived in &txn.archive {
+            let path = self.layout.archived(&archived.stage);
+            if let Some(parent) = path.parent() {
+                atomic::make_dirs_on(&self.disk, parent, Durability::Durable)?;
+            }
+            atomic::write_on(&self.disk, &path, archived.text.as_bytes(), Durability::Durable)?;
+        }
+        if let Some(state) = &txn.state {
+            atomic::write_on(&self.disk, &self.layout.state_yaml(), state.as_bytes(), Durability::Durable)?;
+        }
+        if let Some(budget) = &txn.budget {
+            atomic::write_on(&self.disk, &self.layout.budget_json(), budget.as_bytes(), Durability::Durable)?;
+        }
+        if !txn.ledger_lines.is_empty() {
+            extend_ledger(&self.disk, &self.layout.ledger(), txn.ledger_offset, txn.ledger_lines.as_bytes())?;
+        }
+        // Durably: a transaction that came back after a power cut would undo what was changed by hand since.
+        Ok(atomic::remove_durably_on(&self.disk, &self.layout.txn())?)
+    }
+}
+
+impl Store {
     /// Latches a halt when the state itself cannot be read: only the budget is written.
     pub fn halt_corrupt(&self, detail: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let mut budget = load_budget(&self.layout, None)?;
+        let mut budget = load_budget(&Os, &self.layout, None)?;
         let halt = Halt { reason: HaltReason::StateCorrupt, detail: detail.to_owned() };
         if !budget.halt(vec![halt], now) {
             return Ok(false);
@@ -334,50 +378,21 @@ impl Store {
             let name = PathBuf::from(name);
             atomic::write(&name, &tear.rest, Durability::Durable)?;
             let io = |source| StoreError::Ledger(LedgerError::Io { path: path.clone(), source });
-            let file = ledger::open_to_write(&path)?;
+            let file = ledger::open_to_write(&Os, &path)?;
             fault::point!("ledger.cut", &path).and_then(|()| file.set_len(tear.head.length)).map_err(io)?;
             fault::point!("ledger.cut-sync", &path).and_then(|()| file.sync_data()).map_err(io)?;
             Some(name)
         };
         if !lines.is_empty() {
-            extend_ledger(&path, tear.head.length, lines)?;
+            extend_ledger(&Os, &path, tear.head.length, lines)?;
         }
         Ok(kept)
     }
-
-    fn archived(&self, stage: &Stage) -> Result<Archived, StoreError> {
-        let text = document::to_yaml(&StageDoc::from(stage))
-            .map_err(|error| StoreError::Encode { path: self.layout.archived(&stage.id), why: error.to_string() })?;
-        Ok(Archived { stage: stage.id.clone(), text })
-    }
-
-    /// Copies a transaction to its places. Done twice it does the same.
-    fn apply(&self, txn: &Transaction) -> Result<(), StoreError> {
-        // Before the state lets go of them.
-        for archived in &txn.archive {
-            let path = self.layout.archived(&archived.stage);
-            if let Some(parent) = path.parent() {
-                atomic::make_dirs(parent, Durability::Durable)?;
-            }
-            atomic::write(&path, archived.text.as_bytes(), Durability::Durable)?;
-        }
-        if let Some(state) = &txn.state {
-            atomic::write(&self.layout.state_yaml(), state.as_bytes(), Durability::Durable)?;
-        }
-        if let Some(budget) = &txn.budget {
-            atomic::write(&self.layout.budget_json(), budget.as_bytes(), Durability::Durable)?;
-        }
-        if !txn.ledger_lines.is_empty() {
-            extend_ledger(&self.layout.ledger(), txn.ledger_offset, txn.ledger_lines.as_bytes())?;
-        }
-        // Durably: a transaction that came back after a power cut would undo what was changed by hand since.
-        Ok(atomic::remove_durably(&self.layout.txn())?)
-    }
 }
 
-fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
+fn read_txn<D: Disk>(disk: &D, layout: &Layout) -> Result<Option<Transaction>, StoreError> {
     let path = layout.txn();
-    let Some(bytes) = document::read(&path)? else { return Ok(None) };
+    let Some(bytes) = document::read_on(disk, &path)? else { return Ok(None) };
     let refuse = |why: String| StoreError::Transaction { path: path.clone(), why };
     match serde_json::from_slice::<Transaction>(&bytes) {
         Ok(mut txn) if txn.version == TRANSACTION_VERSION => {
@@ -400,21 +415,25 @@ fn read_txn(layout: &Layout) -> Result<Option<Transaction>, StoreError> {
 
 /// Reads `state.yaml` by itself, whatever the budget and a transaction under way say.
 pub fn read_state(layout: &Layout) -> Result<State, StoreError> {
+    read_state_on(&Os, layout)
+}
+
+fn read_state_on<D: Disk>(disk: &D, layout: &Layout) -> Result<State, StoreError> {
     let path = layout.state_yaml();
     let gone = || Faults::one(None, "", "it is gone");
-    let bytes = read_own(&path)?.ok_or_else(|| StoreError::Corrupt { path: path.clone(), faults: gone() })?;
+    let bytes = read_own(disk, &path)?.ok_or_else(|| StoreError::Corrupt { path: path.clone(), faults: gone() })?;
     decode_state(&path, &bytes)
 }
 
 /// Reads `budget.json` by itself.
 pub fn read_budget(layout: &Layout) -> Result<Budget, StoreError> {
-    load_budget(layout, None)
+    load_budget(&Os, layout, None)
 }
 
 /// Reads one of the files that hold what is known; none where it does not exist. Something that is no file of ours,
 /// such as a directory in its place, is damage.
-fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    document::read(path).map_err(|error| match error {
+fn read_own<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    document::read_on(disk, path).map_err(|error| match error {
         DocumentError::NotAFile { .. } | DocumentError::TooLarge { .. } => {
             StoreError::Corrupt { path: path.to_owned(), faults: Faults::one(None, "", error.to_string()) }
         }
@@ -423,10 +442,10 @@ fn read_own(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 }
 
 /// Puts the lines at their offset: what a holder that died has written of them already is written again.
-fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
+fn extend_ledger<D: Disk>(disk: &D, path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Ledger(LedgerError::Io { path: path.to_owned(), source });
-    let mut file = ledger::open_to_write(path)?;
-    let length = file.metadata().map_err(io)?.len();
+    let mut file = ledger::open_to_write(disk, path)?;
+    let length = disk.length(&file).map_err(io)?;
     if length < offset {
         return Err(foreign(path, SHORTER));
     }
@@ -440,12 +459,12 @@ fn extend_ledger(path: &Path, offset: u64, lines: &[u8]) -> Result<(), StoreErro
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
         fault::write!("ledger.write", lines, |lines| file.write_all(lines)).map_err(io)?;
     }
-    fault::point!("ledger.sync", path).and_then(|()| file.sync_data()).map_err(io)?;
+    fault::point!("ledger.sync", path).and_then(|()| disk.sync_data(&file)).map_err(io)?;
     if offset == 0
         && let Some(parent) = path.parent()
     {
         fault::point!("ledger.folder-sync", path).map_err(io)?;
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
+        disk.sync_folder(parent).map_err(io)?;
     }
     Ok(())
 }
@@ -507,13 +526,18 @@ fn version_of(bytes: &[u8]) -> Option<u64> {
     document::from_yaml::<Version>(bytes).ok().map(|doc| doc.version)
 }
 
-fn load_from(layout: &Layout, state: Option<Vec<u8>>, budget: Option<Vec<u8>>) -> Result<Loaded, StoreError> {
+fn load_from<D: Disk>(
+    disk: &D,
+    layout: &Layout,
+    state: Option<Vec<u8>>,
+    budget: Option<Vec<u8>>,
+) -> Result<Loaded, StoreError> {
     let path = layout.state_yaml();
     let bytes = match state {
         Some(bytes) => bytes,
-        None => match read_own(&path)? {
+        None => match read_own(disk, &path)? {
             Some(bytes) => bytes,
-            None if layout.ledger().exists() || layout.budget_json().exists() => {
+            None if disk.exists(&layout.ledger()) || disk.exists(&layout.budget_json()) => {
                 let faults = Faults::one(None, "", "it is gone, though this repository has a history");
                 return Err(StoreError::Corrupt { path, faults });
             }
@@ -521,15 +545,15 @@ fn load_from(layout: &Layout, state: Option<Vec<u8>>, budget: Option<Vec<u8>>) -
         },
     };
     let state = decode_state(&path, &bytes)?;
-    let budget = load_budget(layout, budget)?;
+    let budget = load_budget(disk, layout, budget)?;
     Ok(Loaded { state, budget })
 }
 
-fn load_budget(layout: &Layout, bytes: Option<Vec<u8>>) -> Result<Budget, StoreError> {
+fn load_budget<D: Disk>(disk: &D, layout: &Layout, bytes: Option<Vec<u8>>) -> Result<Budget, StoreError> {
     let path = layout.budget_json();
     let bytes = match bytes {
         Some(bytes) => bytes,
-        None => match read_own(&path)? {
+        None => match read_own(disk, &path)? {
             Some(bytes) => bytes,
             None => {
                 let faults = Faults::one(None, "", "it is gone; without it no spend is known");
@@ -553,7 +577,7 @@ pub fn decode_budget(path: &Path, bytes: &[u8]) -> Result<Budget, StoreError> {
 /// A stage that was archived; none where there is none of that name.
 pub fn archived(layout: &Layout, id: &StageId) -> Result<Option<Stage>, StoreError> {
     let path = layout.archived(id);
-    let Some(bytes) = read_own(&path)? else { return Ok(None) };
+    let Some(bytes) = read_own(&Os, &path)? else { return Ok(None) };
     let read = document::from_yaml::<StageDoc>(&bytes).and_then(StageDoc::into_archived);
     match read {
         Ok(stage) if stage.id == *id => Ok(Some(stage)),

@@ -1,6 +1,5 @@
 //! Reading a file whole, where it is a file and not too large.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,8 @@ use thiserror::Error;
 
 use super::MAX_BYTES;
 use crate::core::fault::Faults;
-use crate::files::regular::{self, NotRegular};
+use crate::files::disk::{Disk, Os};
+use crate::files::regular::NotRegular;
 
 /// Why a document could not be read.
 #[derive(Debug, Error)]
@@ -62,21 +62,29 @@ impl DocumentError {
 /// # Errors
 /// Whatever stands there is no readable regular file of at most [`MAX_BYTES`].
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DocumentError> {
+    read_on(&Os, path)
+}
+
+/// The same on any disk.
+///
+/// # Errors
+/// Whatever stands there is no readable regular file of at most [`MAX_BYTES`].
+pub fn read_on<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, DocumentError> {
     let io = |source| DocumentError::Io { path: path.to_owned(), source };
-    let file = match regular::open(path) {
+    let file = match disk.open(path) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
         Err(NotRegular::Io(error)) => return Err(io(error)),
         Err(NotRegular::Other(kind)) => return Err(DocumentError::NotAFile { path: path.to_owned(), kind }),
     };
-    match bounded(&file).map_err(io)? {
+    match bounded(file).map_err(io)? {
         Some(bytes) => Ok(Some(bytes)),
         None => Err(DocumentError::TooLarge { path: path.to_owned() }),
     }
 }
 
 /// Everything in the file, or none where it is too large. The size on record is not trusted: the file may be growing.
-fn bounded(file: &File) -> std::io::Result<Option<Vec<u8>>> {
+fn bounded(file: impl Read) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;

@@ -5,19 +5,20 @@ use std::path::Path;
 
 use super::{
     Archived, Layout, SHORTER, StoreError, Transaction, UNWRITTEN, decode_budget, decode_state, foreign, is_begun,
-    read_state,
+    read_state_on,
 };
 use crate::core::state_doc::StageDoc;
+use crate::files::disk::Disk;
 use crate::files::document;
 use crate::files::ledger::{self, Head, Line, sha256_hex};
 
 /// Says why a transaction that a holder of the lock left behind is not carried out.
-pub(super) fn check(layout: &Layout, txn: &Transaction) -> Result<(), StoreError> {
+pub(super) fn check<D: Disk>(disk: &D, layout: &Layout, txn: &Transaction) -> Result<(), StoreError> {
     let refuse = |why: String| StoreError::Transaction { path: layout.txn(), why };
     if let Some(text) = &txn.state {
         let state = decode_state(Path::new("its state"), text.as_bytes()).map_err(|error| refuse(inner(&error)))?;
         // Only a deliberate adoption changes the name, and that stands in the ledger, which is looked at below.
-        let there = read_state(layout).ok().filter(|_| txn.ledger_lines.is_empty());
+        let there = read_state_on(disk, layout).ok().filter(|_| txn.ledger_lines.is_empty());
         if there.is_some_and(|there| there.repo_id != state.repo_id) {
             return Err(refuse("its state is that of another repository".to_owned()));
         }
@@ -28,7 +29,7 @@ pub(super) fn check(layout: &Layout, txn: &Transaction) -> Result<(), StoreError
     for archived in &txn.archive {
         check_archived(archived).map_err(refuse)?;
     }
-    check_lines(layout, txn, refuse)
+    check_lines(disk, layout, txn, refuse)
 }
 
 /// What is wrong inside, without the ways out that are for the files themselves.
@@ -53,19 +54,24 @@ fn check_archived(archived: &Archived) -> Result<(), String> {
 }
 
 /// Its lines are whole and follow on the ledger's line before them.
-fn check_lines(layout: &Layout, txn: &Transaction, refuse: impl Fn(String) -> StoreError) -> Result<(), StoreError> {
+fn check_lines<D: Disk>(
+    disk: &D,
+    layout: &Layout,
+    txn: &Transaction,
+    refuse: impl Fn(String) -> StoreError,
+) -> Result<(), StoreError> {
     if txn.ledger_lines.is_empty() {
         return Ok(());
     }
     let path = layout.ledger();
     let lines = txn.ledger_lines.as_bytes();
-    let Some(mut there) = ledger::bytes_from(&path, txn.ledger_offset, lines.len() as u64 + 1)? else {
+    let Some(mut there) = ledger::bytes_from(disk, &path, txn.ledger_offset, lines.len() as u64 + 1)? else {
         return Err(foreign(&path, SHORTER));
     };
     if !is_begun(&mut there, lines) {
         return Err(foreign(&path, UNWRITTEN));
     }
-    let Head { mut seq, mut sha256, .. } = ledger::head_at(&path, txn.ledger_offset)?;
+    let Head { mut seq, mut sha256, .. } = ledger::head_at(disk, &path, txn.ledger_offset)?;
     let Some(lines) = txn.ledger_lines.strip_suffix('\n') else {
         return Err(refuse("its last line for the ledger has no end".to_owned()));
     };

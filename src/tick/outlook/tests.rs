@@ -74,7 +74,7 @@ fn scene(stages: &[(&str, &str)], samples: &[Sample]) -> Scene {
     }
     let known: Vec<Doer> = samples.iter().map(|sample| sample.doer.clone()).collect();
     let doers: BTreeSet<Doer> = doers(&briefs).into_iter().chain(known).collect();
-    let tips = BTreeMap::from([("main".to_owned(), Some(crate::core::ids::ObjectId::numbered(u64::MAX)))]);
+    let tips = BTreeMap::from([("main".to_owned(), Some(crate::core::ids::ObjectId::of_bytes([255; 20])))]);
     let first = Observation { briefs: briefs.clone(), tips: tips.clone(), ..Observation::default() };
     let now = at("21T01:00");
     Scene {

@@ -125,7 +125,9 @@ impl<'a> Ahead<'a> {
     /// A name that nothing has yet.
     fn object(&mut self) -> ObjectId {
         self.objects += 1;
-        ObjectId::numbered(self.objects)
+        let mut bytes = [0; 20];
+        bytes[12..].copy_from_slice(&self.objects.to_be_bytes());
+        ObjectId::of_bytes(bytes)
     }
 
     fn begin(&mut self, stage: &Stage, flight: &Flight, ran: Option<Seconds>) {
