@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Local, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
 use crate::core::budget::{Cap, CapChange, CapLine, NextAsk, Sheet, Window, parse_dollars, parse_tokens};
@@ -169,18 +169,13 @@ impl FromStr for Until {
 impl Until {
     /// The moment that is meant, seen from now.
     pub(super) fn after(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        // An hour that a change of the clock leaves out counts as the one after it; of one that comes twice, the first.
-        let local = |at: NaiveDateTime| {
-            let found = Local.from_local_datetime(&at).earliest();
-            found.or_else(|| Local.from_local_datetime(&(at + TimeDelta::hours(1))).earliest()).map(|at| at.to_utc())
-        };
         match self {
             Self::Moment(at) => Some(at),
-            Self::Local(at) => local(at),
+            Self::Local(at) => clock::local(at),
             Self::In(seconds) => now.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds.0).ok()?)?),
             Self::Clock(time) => {
                 let today = now.with_timezone(&Local).date_naive();
-                let at = |date: chrono::NaiveDate| local(date.and_time(time));
+                let at = |date: chrono::NaiveDate| clock::local(date.and_time(time));
                 at(today).filter(|at| *at > now).or_else(|| at(today.succ_opt()?))
             }
         }

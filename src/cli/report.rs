@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use chrono::{DateTime, Local, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use clap::Args;
 
 use crate::core::quantity::Seconds;
@@ -81,22 +81,17 @@ impl FromStr for Since {
 impl Since {
     /// The moment that is meant, seen from now.
     fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        // An hour that a change of the clock leaves out counts as the one after it.
-        let local = |at: NaiveDateTime| {
-            let found = Local.from_local_datetime(&at).earliest();
-            found.or_else(|| Local.from_local_datetime(&(at + TimeDelta::hours(1))).earliest()).map(|at| at.to_utc())
-        };
         let ago = |seconds: u64| {
             let delta = i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds);
             delta.and_then(|delta| now.checked_sub_signed(delta)).unwrap_or(DateTime::UNIX_EPOCH)
         };
         match self {
             Self::Moment(at) => at,
-            Self::Local(at) => local(at).unwrap_or(now),
+            Self::Local(at) => clock::local(at).unwrap_or(now),
             Self::Ago(seconds) => ago(seconds.0),
             Self::Clock(time) => {
                 let today = now.with_timezone(&Local).date_naive();
-                let at = |date: chrono::NaiveDate| local(date.and_time(time));
+                let at = |date: chrono::NaiveDate| clock::local(date.and_time(time));
                 let found = at(today).filter(|at| *at <= now).or_else(|| at(today.pred_opt()?));
                 found.unwrap_or(now)
             }

@@ -1,9 +1,12 @@
 //! Whole nights of queues whose agents are known, and whether what is said of them is what then comes.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::core::budget::HaltReason;
 use crate::core::card::Card;
 use crate::core::exit::{RefusalClass, RefusalScope};
+use crate::core::handoff::HandoffStatus;
 use crate::core::manifest::Manifest;
 use crate::core::observation::Observation;
 use crate::core::operate::queued;
@@ -13,7 +16,10 @@ use crate::core::outlook::chance::Chance;
 use crate::core::outlook::fate::Limit;
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::core::schedule::LocalRules;
+use crate::core::verdict::Judgement;
 use crate::families::Families;
+use crate::sim::cast::{Change, Ending, GatePlay, Leaves};
+use crate::sim::{Call, Cast, Night, Play, Setup};
 
 fn at(text: &str) -> DateTime<Utc> {
     format!("2026-11-{text}:00Z").parse().expect("time")
@@ -320,4 +326,96 @@ fn what_is_said_to_happen_in_so_many_nights_happens_in_so_many() {
         assert!((said - came).abs() < 0.08, "between {low} and {high}: {said:.2} said, {came:.2} came");
     }
     assert!(within.0 * 100 >= within.1 * 80, "eight of ten nights lie in the range: {within:?}");
+}
+
+/// The agents of a scene on the stage of the other simulated world, the one with disks, locks and processes.
+struct Drawing<'a> {
+    scene: &'a Scene,
+    night: u64,
+    /// Set where a run has come out in a way that this other world tells apart, and the outlook's does not: what lies
+    /// outside a card stays in the worktree of the attempts that follow, and a cap has figures.
+    differs: &'a Cell<bool>,
+}
+
+impl Cast for Drawing<'_> {
+    fn play(&mut self, call: &Call<'_>) -> Play {
+        let flight = call.flight;
+        let doer = Doer { role: flight.run.role, family: flight.family.clone(), model: flight.model.clone() };
+        let mut chance = Chance::new(self.scene.seed, self.night, &flight.run.to_string());
+        let drawn = self.scene.agents.draw(&doer, &flight.reserved, None, &mut chance);
+        let is_told_apart = matches!((flight.run.role, drawn.end), (Role::Worker, End::Bad) | (_, End::OverCap(_)));
+        self.differs.set(self.differs.get() || is_told_apart);
+        let leaves = match (flight.run.role, drawn.end) {
+            (Role::Worker, End::Good) => Leaves::Handoff(HandoffStatus::Pass, Change::Deliverables),
+            (Role::Worker, End::GaveUp) => Leaves::Handoff(HandoffStatus::Fail, Change::Deliverables),
+            (Role::Worker, End::Asked) => Leaves::Handoff(HandoffStatus::Blocked, Change::Deliverables),
+            (Role::Gate, End::Good) => Leaves::Gates(GatePlay::Passes),
+            (Role::Gate, End::Bad) => Leaves::Gates(GatePlay::Fails(0)),
+            (Role::Gate, _) => Leaves::Gates(GatePlay::Killed),
+            (Role::Verifier, End::Good) => Leaves::Verdict(Judgement::Pass),
+            (Role::Verifier, End::Bad) => Leaves::Verdict(Judgement::Fail),
+            (Role::Verifier, End::Asked) => Leaves::Verdict(Judgement::Blocked),
+            _ => Leaves::Nothing,
+        };
+        let ending = match drawn.end {
+            End::Crashed => Ending::Crashes,
+            End::Refused(refused) => Ending::Refused(refused.class, refused.wait),
+            _ => Ending::Exits(0),
+        };
+        let Took { seconds, tokens, cost_usd, .. } = drawn.took;
+        let (lasts, turns) = (seconds, 1);
+        Play { lasts, tokens, cost_usd, turns, tells_usage: true, ending, leaves, accident: None }
+    }
+}
+
+/// The light world of the outlook is the one with disks, locks and processes, as long as nothing goes wrong with these.
+#[test]
+fn both_simulated_worlds_come_to_the_same() {
+    let refused = Refused { class: RefusalClass::Limit, scope: RefusalScope::Family, wait: Some(Seconds(1_800)) };
+    let mut mixed = [
+        runs(
+            Role::Worker,
+            &[(End::Good, 60), (End::GaveUp, 4), (End::Asked, 4), (End::Crashed, 8), (End::Silent, 4)],
+            20,
+            100_000,
+        ),
+        runs(Role::Worker, &[(End::Refused(refused), 12)], 3, 1_000),
+        runs(Role::Gate, &[(End::Good, 60), (End::Bad, 30), (End::Crashed, 10)], 1, 0),
+        runs(Role::Verifier, &[(End::Good, 60), (End::Bad, 25), (End::Asked, 5), (End::Silent, 10)], 4, 20_000),
+    ]
+    .concat();
+    // No two end at the same moment: which of them the other world looks at first is its own affair.
+    for (number, sample) in (0..).zip(&mut mixed) {
+        sample.took.seconds += Seconds(number * 37 % 600);
+    }
+    let stages = [("01-a", ""), ("02-b", "- **Depends on:** 01-a\n"), ("03-c", ""), ("04-d", "")];
+    let mut night = scene(&stages, &mixed);
+    night.policy.max_parallel = 2;
+    let (mut landed, mut compared) = (0, 0);
+    for number in 0..60 {
+        let setup =
+            Setup { begins: night.now, ..Setup::new(night.loaded.clone(), night.policy.clone(), night.briefs.clone()) };
+        let differs = Cell::new(false);
+        let mut other = Night::new(setup, Drawing { scene: &night, night: number, differs: &differs }).expect("night");
+        other.run_until(night.until);
+        if differs.get() {
+            continue;
+        }
+        compared += 1;
+        let fate = night::play(&night, number);
+        for stage in &other.loaded().state.stages {
+            let stands = match &stage.life {
+                Life::Over(over) => over.reason.as_ref().map_or("landed", |reason| &reason.code),
+                _ => "open",
+            };
+            let left = fate.left.get(&stage.id).map(|code| match code.as_str() {
+                "dependency" | "halted" => "open",
+                code => code,
+            });
+            assert_eq!(left.unwrap_or("landed"), stands, "night {number}, {}: {:#?}", stage.id, other.story());
+        }
+        assert_eq!(fate.spent.tokens, other.loaded().budget.lifetime_tokens_spent, "night {number}");
+        landed += fate.landed.len();
+    }
+    assert!(compared >= 35 && (compared..compared * 4).contains(&landed), "{landed} landed in {compared} nights");
 }
