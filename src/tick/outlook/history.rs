@@ -3,7 +3,7 @@
 //! The reading is bounded: so many stages of the archive, so many runs. A record that is gone or cannot be read leaves a
 //! run out, or what followed it says how it came out.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
@@ -95,7 +95,7 @@ fn end_of(site: &Site, stage: &Stage, index: usize, past: &PastRun) -> Option<En
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Option<T> {
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&document::read(path).ok()??).ok()
 }
 

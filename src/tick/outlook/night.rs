@@ -171,9 +171,7 @@ fn fire_after(now: DateTime<Utc>, at: DateTime<Utc>, every: Seconds) -> DateTime
 /// The next time at which something that is waited for has come.
 fn known_time(scene: &Scene, state: &State, budget: &Budget, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let open = || state.stages.iter().filter(|stage| !matches!(stage.life, Life::Over(_)));
-    if open().next().is_none() {
-        return None;
-    }
+    open().next()?;
     let mut times: Vec<DateTime<Utc>> = Vec::new();
     if !budget.halted {
         times.extend(budget.waits(now).iter().map(|pause| pause.until));

@@ -304,7 +304,7 @@ impl<'a> Ahead<'a> {
                 self.show(stage, &mut seen);
             }
         }
-        seen.committer = self.scene.committer.clone();
+        seen.committer.clone_from(&self.scene.committer);
         seen
     }
 }
