@@ -35,6 +35,17 @@ pub enum CostSource {
     Reservation,
 }
 
+/// The logs of a run that left no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostLogs {
+    /// Its program wrote them, since the machine was started last.
+    OfThisBoot,
+    /// Its supervisor wrote them, since the machine was started last.
+    ThroughSupervisor,
+    /// The machine was started anew since.
+    OfAnEarlierBoot,
+}
+
 /// What a run used. Input never contains the cached part, whichever way the CLI counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +85,20 @@ impl Usage {
             (_, None, None) => (None, None),
         };
         Self { cost_usd, cost_source: source, ..self }
+    }
+
+    /// What the logs of a run that left no record tell of its usage, as far as they can be relied on. Nobody syncs them:
+    /// where the machine was started anew since, the end of them may be missing. And where what is printed passed its
+    /// supervisor, nothing got into them any more once that was gone.
+    #[must_use]
+    pub fn of_lost(self, logs: LostLogs) -> Self {
+        let is_whole = match (self.source, logs) {
+            (UsageSource::Result, _) | (_, LostLogs::OfThisBoot) => true,
+            (UsageSource::Stream, LostLogs::ThroughSupervisor) => false,
+            (_, LostLogs::ThroughSupervisor) => true,
+            (_, LostLogs::OfAnEarlierBoot) => false,
+        };
+        if is_whole { self } else { Self::default() }
     }
 
     /// Fills in the total from its parts.

@@ -24,7 +24,7 @@ use super::process;
 use super::tail::Tail;
 use super::transcript::Transcript;
 use super::watch::last_said;
-use crate::core::exit::{ExitRecord, ProcessEnd, ProviderReport, Usage, UsageSource};
+use crate::core::exit::{ExitRecord, LostLogs, ProcessEnd, ProviderReport, Usage};
 use crate::core::run::{EnvSource, ModelUse, RunOrder, Started};
 use crate::core::secrecy::names_secret;
 use crate::files::lock;
@@ -174,6 +174,10 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
         usage: Usage::none(),
         provider: ProviderReport::default(),
     };
+    if lost.awake.is_none() && order.uses_model == ModelUse::Model {
+        // A power cut takes names as well that nobody has synced.
+        lost.usage = Usage::default();
+    }
     // Both logs are made before the program is, and `agent.json` after: without them, it never was.
     let logs = [dir.stdout_log(), dir.stderr_log()];
     if dir.agent_file().exists() || logs.iter().all(|log| log.exists()) {
@@ -187,10 +191,13 @@ fn lost(dir: &RunDir, started: &Started, meter_for: &MeterFor<'_>) -> Result<Sig
         // Logs that cannot be read leave the usage unknown, but must not keep the run from being reaped.
         let result = if read.is_ok() { meter.finish(UNTOLD_END, ago) } else { MeterResult::default() };
         lost.provider = result.provider;
-        // Through the redactor nothing got into the logs any more once the supervisor was gone.
-        let cut_off = result.usage.source == UsageSource::Stream && lost.awake.is_some() && is_redacted(&order);
+        let logs = match lost.awake {
+            None => LostLogs::OfAnEarlierBoot,
+            Some(_) if is_redacted(&order) => LostLogs::ThroughSupervisor,
+            Some(_) => LostLogs::OfThisBoot,
+        };
         if order.uses_model == ModelUse::Model {
-            lost.usage = if cut_off { Usage::default() } else { result.usage };
+            lost.usage = result.usage.of_lost(logs);
         }
     }
     Ok(Sighting::Lost(Box::new(lost)))

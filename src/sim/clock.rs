@@ -38,6 +38,13 @@ impl Clock {
         self.asleep += time;
     }
 
+    /// The machine was off for so many milliseconds.
+    pub fn restart(&mut self, off: i64) {
+        self.ahead += off;
+        self.asleep = 0;
+        self.boot += 1;
+    }
+
     /// Somebody sets the wall's clock, by so many milliseconds.
     pub fn set_by(&mut self, time: i64) {
         self.ahead += time;

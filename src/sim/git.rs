@@ -21,6 +21,8 @@ pub struct Commit {
     pub parent: Option<CommitId>,
     /// The stage that it landed for; none for anybody else's.
     pub stage: Option<StageId>,
+    /// The worker's run whose change landed.
+    pub run: Option<RunId>,
 }
 
 /// The checkout of a run.
@@ -114,7 +116,7 @@ impl SimGit {
     pub fn know(&mut self, commit: &CommitId, parent: Option<CommitId>) {
         if !self.commits.contains_key(commit) {
             let tree = self.tree(Tree::new());
-            self.commits.insert(commit.clone(), Commit { tree, parent, stage: None });
+            self.commits.insert(commit.clone(), Commit { tree, parent, stage: None, run: None });
         }
     }
 

@@ -163,6 +163,11 @@ impl<C: Cast> Ground<C> {
         }
     }
 
+    /// Who plays.
+    pub fn cast(&self) -> &C {
+        &self.cast
+    }
+
     /// A process that has not run before.
     pub fn process(&mut self) -> Process {
         self.processes += 1;
@@ -228,7 +233,11 @@ impl<C: Cast> World for Ground<C> {
         }
     }
 
-    fn committed(&mut self, _: &Loaded, _: &Round<'_>) {}
+    fn committed(&mut self, _: &Loaded, round: &Round<'_>) {
+        if round.is_busy && self.is_stored {
+            self.sweep();
+        }
+    }
 
     fn perform(&mut self, state: &State, effects: &[Effect], now: DateTime<Utc>) -> Performed {
         self.carry_out(state, effects, now)

@@ -8,7 +8,7 @@ use super::cast::{Cast, Change, Leaves};
 use super::git::{Commit, SimGit, Tree};
 use super::ground::Ground;
 use crate::core::budget::Window;
-use crate::core::exit::{ExitRecord, Outbox, UsageSource};
+use crate::core::exit::{ExitRecord, LostLogs, Outbox, UsageSource};
 use crate::core::fault::Faults;
 use crate::core::handoff::Handoff;
 use crate::core::honesty::Findings;
@@ -233,7 +233,11 @@ impl<C: Cast> Ground<C> {
         let ran = if gone.boot == self.clock.boot { awake.min(by_calendar) } else { by_calendar };
         let work = (run.role == Role::Worker).then(|| self.work(stage, run, work, gone.started_at));
         Some(Sighting::Lost(Box::new(LostRun {
-            usage: gone.logged,
+            usage: gone.logged.of_lost(if gone.boot == self.clock.boot {
+                LostLogs::OfThisBoot
+            } else {
+                LostLogs::OfAnEarlierBoot
+            }),
             elapsed: Some(Seconds(ran)),
             work,
             detail: "its supervisor and its agent are gone without a record".to_owned(),
@@ -313,7 +317,7 @@ impl<C: Cast> Ground<C> {
         let commit = if changed.is_empty() {
             base.clone()
         } else {
-            let commit = Commit { tree: tree.clone(), parent: Some(base), stage: None };
+            let commit = Commit { tree: tree.clone(), parent: Some(base), stage: None, run: None };
             self.git.commit(commit, &format!("{} {run} {at}", stage.id))
         };
         let findings = Findings { strays: self.strays(stage, run, work), ..Findings::default() };
@@ -337,7 +341,8 @@ impl<C: Cast> Ground<C> {
             stage.id, approval.headline, approval.verdicts, landing.decided_at, landing.candidate.run
         );
         let parent = Some(landing.work.base_commit.clone());
-        let commit = Commit { tree: approval.tree.clone(), parent, stage: Some(stage.id.clone()) };
+        let run = Some(landing.candidate.run.clone());
+        let commit = Commit { tree: approval.tree.clone(), parent, stage: Some(stage.id.clone()), run };
         Some(self.git.commit(commit, &words))
     }
 
@@ -362,7 +367,7 @@ impl<C: Cast> Ground<C> {
             Err(paths) => LandingSighting::Overlap { tip, paths: paths.into_iter().collect() },
             Ok(files) => {
                 let tree = self.git.tree(files);
-                let commit = Commit { tree: tree.clone(), parent: Some(tip.clone()), stage: None };
+                let commit = Commit { tree: tree.clone(), parent: Some(tip.clone()), stage: None, run: None };
                 let commit = self.git.commit(commit, &format!("{} {} moved", stage.id, landing.candidate.run));
                 let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
                 LandingSighting::Rebased { tip, candidate }
@@ -421,7 +426,7 @@ impl<C: Cast> Ground<C> {
         let mut files = self.git.files(&tip);
         files.insert(path.to_owned(), content);
         let tree = self.git.tree(files);
-        let commit = self.git.commit(Commit { tree, parent: Some(tip), stage: None }, &format!("{path} {content}"));
+        let commit = self.git.commit(Commit { tree, parent: Some(tip), stage: None, run: None }, &format!("{path} {content}"));
         self.git.set(branch, &commit);
         if self.git.checked_out().is_some() {
             self.git.check_out(&commit);

@@ -5,6 +5,7 @@
 //! a git of trees, processes that do what a [`Cast`] says.
 
 pub mod cast;
+pub mod chaos;
 pub mod clock;
 pub mod disk;
 mod effects;
@@ -15,6 +16,8 @@ pub mod night;
 pub mod process;
 pub mod random;
 mod runs;
+pub mod trial;
+pub mod trouble;
 pub mod truth;
 
 pub use cast::{Call, Cast, Play};

@@ -86,6 +86,23 @@ pub struct Gone {
     pub logged: Usage,
 }
 
+impl Gone {
+    /// Of its logs only so many thirds are left.
+    pub fn logs_are_cut(&mut self, thirds: u64) {
+        let Usage { input_tokens: Tokens(tokens), cost_usd, source, .. } = self.logged;
+        if source != UsageSource::Stream {
+            return;
+        }
+        let used = Used {
+            tokens: Tokens(tokens * thirds / 3),
+            cost_usd: MicroUsd(cost_usd.unwrap_or_default().0 * thirds / 3),
+        };
+        // A log without a single figure tells nothing.
+        let tells = used.tokens.0 > 0 || used.cost_usd.0 > 0;
+        self.logged = if tells { used.told(UsageSource::Stream) } else { Usage::default() };
+    }
+}
+
 /// The processes, by run.
 #[derive(Debug, Clone, Default)]
 pub struct Table {

@@ -69,7 +69,7 @@ impl<C: Cast> Ground<C> {
 
     /// An agent begins.
     fn enters(&mut self, run: &RunId, live: Live) {
-        self.truth.begins(run);
+        self.truth.begins(run, &live);
         if let Some(end) = live.end() {
             self.agenda.enter(live.started + end.after, Due::Ends(run.clone()));
         }
@@ -139,7 +139,7 @@ impl<C: Cast> Ground<C> {
     pub fn agent_dies(&mut self, run: &RunId) {
         let Some(live) = self.table.live.remove(run) else { return };
         let used = live.used(self.clock.awake - live.started);
-        self.truth.ended(run, used, &live);
+        self.truth.ended(run, used, &live, self.clock.now());
         let logged = match (live.order.uses_model, live.play.tells_usage) {
             (false, _) => Usage::none(),
             (true, true) => used.told(UsageSource::Stream),
@@ -172,7 +172,15 @@ impl<C: Cast> Ground<C> {
                 let path = self.layout.run(run).join(name);
                 written = atomic::write_on(&self.disk, &path, &bytes, Durability::Durable);
             }
-            self.truth.judged(stage, run, &live, by_itself && end.exit == ProcessEnd::Code(0));
+            if let (ProcessEnd::Code(0), true, Some(worktree)) = (end.exit, by_itself, self.git.worktrees.get(run)) {
+                let parent = self.git.find(&worktree.base).and_then(|commit| commit.parent.as_ref());
+                let base = parent.map(|parent| self.git.files(parent)).unwrap_or_default();
+                let tree = live.order.tree.as_ref().map(|tree| self.git.tree_files(tree)).unwrap_or_default();
+                self.truth.judged(run, &live, &base, &tree);
+            }
+            if matches!(live.play.leaves, Leaves::Forged(_)) {
+                self.truth.forges(run);
+            }
         }
         let record = self.record(run, &live, end, used, outbox);
         let bytes = serde_json::to_vec(&record).unwrap_or_default();
@@ -187,7 +195,7 @@ impl<C: Cast> Ground<C> {
             self.agent_dies(run);
         } else {
             self.table.live.remove(run);
-            self.truth.ended(run, used, &live);
+            self.truth.ended(run, used, &live, self.clock.now());
         }
         if !self.loses_pulses {
             self.agenda.enter(self.clock.awake + PULSE, Due::Pulse);

@@ -12,7 +12,7 @@ use crate::git::Repo;
 
 use super::engine::{Turned, turn};
 use super::error::TickError;
-use super::real::Real;
+use super::real::{Real, sweep};
 use super::site::Site;
 use super::weather::Sky;
 use super::{carry, clock, heartbeat, snapshot, tell, wake};
@@ -95,6 +95,7 @@ fn load(site: &Site, store: &Store, repo: &Repo, report: &mut Report) -> Result<
     let read = store.redo().and_then(|redone| {
         if redone {
             info!(repo = %site.root.display(), "finished what a tick before had decided");
+            sweep(site);
         }
         store.load()
     });

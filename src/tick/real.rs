@@ -116,7 +116,7 @@ fn make_room(site: &Site, before: &State, after: &State) -> Result<(), TickError
 }
 
 /// Clears away what writers that were killed in the middle left beside the files that people and tools read.
-fn sweep(site: &Site) {
+pub(super) fn sweep(site: &Site) {
     let state = site.layout.dir();
     // Runs that were started by hand stand in no state, so nobody else notices that one is lost.
     if let Err(error) = runs::retire_lost(state) {
