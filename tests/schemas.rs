@@ -20,6 +20,7 @@ use autometta::core::journal::Record;
 use autometta::core::manifest::Manifest;
 use autometta::core::models::ModelTable;
 use autometta::core::night::Night;
+use autometta::core::outlook::Outlook;
 use autometta::core::rates::RateTable;
 use autometta::core::run::{AgentStarted, RegistryEntry, RunOrder, Started};
 use autometta::core::state_doc::StateDoc;
@@ -79,6 +80,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("restore", of::<Restoration>()),
         ("watch", of::<Watched>()),
         ("report", of::<Night>()),
+        ("simulate", of::<Outlook>()),
         ("planted-answer", of::<Answer>()),
         ("bakeoff", of::<Bakeoff>()),
         ("regrade", of::<Regrade>()),

@@ -105,6 +105,12 @@ pub enum Command {
         after_help = "Examples:\n  autometta budget                                    every cap with its figures\n  autometta budget --json | jq .next\n  autometta budget set --tokens 30M --window utc-day\n  autometta budget drain --until 06:00 --tokens 5M   at most so much more, until then"
     )]
     Budget(super::budget::BudgetArgs),
+    /// Play the queue through hundreds of nights, drawn from the runs before: what lands when, what it costs, what stops
+    /// it, and what to do before.
+    #[command(
+        after_help = "The first line says whether the night can be left alone. Every decision is the machine's own; only how runs\ncome out is drawn, from what runs of the same model came to before. Reads only, asks no provider, and exits 0\nwhatever it finds.\n\nExamples:\n  autometta simulate --until 08:00\n  autometta simulate --until 08:00 --json | jq '.landed, .advice'\n  autometta simulate --nights 2000 --seed 7      other nights, and the same again"
+    )]
+    Simulate(super::simulate::SimulateArgs),
     /// Watch the night in tmux: the status, the log, and a window for each run. Looking changes nothing.
     #[command(
         after_help = "Examples:\n  autometta attach                     open the session, or join it\n  autometta attach 01-greeting         with this stage's run in front\n  autometta attach --dry-run           the exact commands for tmux\n\nThe session has a window for the status, one for the log, and one for each run in flight; while you look, runs that\nbegin get one too. Leave it with your tmux's detach key (C-b d by default). Without tmux, everything is followed in\nthis terminal, each line under its run's name, until Ctrl-C."

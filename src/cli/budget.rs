@@ -13,7 +13,7 @@ use crate::tick::{budget, clock, operate};
 use super::terminal::look::{Look, LookArgs, Tone};
 use super::terminal::table::{Cell, Column, Grid, Side};
 use super::terminal::text::clean;
-use super::{DONE, Place, local, output};
+use super::{DONE, Place, output};
 
 /// Breaches that are shown; `--json` has all of them.
 const BREACHES_SHOWN: usize = 5;
@@ -168,14 +168,14 @@ impl FromStr for Until {
 
 impl Until {
     /// The moment that is meant, seen from now.
-    fn after(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn after(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Moment(at) => Some(at),
-            Self::Local(at) => local::moment(at),
+            Self::Local(at) => clock::local(at),
             Self::In(seconds) => now.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds.0).ok()?)?),
             Self::Clock(time) => {
                 let today = now.with_timezone(&Local).date_naive();
-                let at = |date: chrono::NaiveDate| local::moment(date.and_time(time));
+                let at = |date: chrono::NaiveDate| clock::local(date.and_time(time));
                 at(today).filter(|at| *at > now).or_else(|| at(today.succ_opt()?))
             }
         }

@@ -14,7 +14,6 @@ mod demo;
 mod doctor;
 mod grade;
 mod inbox;
-mod local;
 mod log;
 mod logging;
 mod man;
@@ -24,6 +23,7 @@ mod register;
 mod report;
 mod run;
 mod show;
+mod simulate;
 mod status;
 mod terminal;
 mod ticks;
@@ -146,6 +146,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Halt(args) => ops::halt(&at, &args),
         Command::Resume(args) => ops::resume(&at, &args),
         Command::Budget(args) => budget::budget(&at, &args),
+        Command::Simulate(args) => simulate::simulate(&at, &args),
         Command::Attach(args) => attach::attach(&at, &args),
         Command::Auth(args) => auth::auth(&at, &args),
         Command::Doctor(args) => doctor::doctor(&at, &args),

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::core::quantity::Seconds;
 use crate::tick::{clock, night};
 
-use super::{DONE, Place, local, output};
+use super::{DONE, Place, output};
 
 /// `report`
 #[derive(Debug, Args)]
@@ -87,11 +87,11 @@ impl Since {
         };
         match self {
             Self::Moment(at) => at,
-            Self::Local(at) => local::moment(at).unwrap_or(now),
+            Self::Local(at) => clock::local(at).unwrap_or(now),
             Self::Ago(seconds) => ago(seconds.0),
             Self::Clock(time) => {
                 let today = now.with_timezone(&Local).date_naive();
-                let at = |date: chrono::NaiveDate| local::moment(date.and_time(time));
+                let at = |date: chrono::NaiveDate| clock::local(date.and_time(time));
                 let found = at(today).filter(|at| *at <= now).or_else(|| at(today.pred_opt()?));
                 found.unwrap_or(now)
             }

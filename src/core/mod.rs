@@ -27,6 +27,7 @@ pub mod notice;
 pub mod observation;
 pub mod operate;
 pub mod outcome;
+pub mod outlook;
 pub mod pace;
 pub mod paths;
 pub mod policy;

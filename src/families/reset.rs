@@ -6,7 +6,7 @@
 
 mod words;
 
-use chrono::{DateTime, Datelike as _, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
+use chrono::{DateTime, Datelike as _, Days, MappedLocalTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 
 /// How far a clock time may lie behind the moment at which it was said and still mean that moment: a CLI rounds to
@@ -131,8 +131,11 @@ fn first_after(said: DateTime<Utc>, mut times: impl Iterator<Item = DateTime<Utc
 fn instant<Z: TimeZone>(zone: &Z, date: NaiveDate, time: NaiveTime) -> Option<DateTime<Utc>> {
     let mut wanted = date.and_time(time);
     for _ in 0..MOST_STEPS {
-        if let Some(found) = zone.from_local_datetime(&wanted).latest() {
-            return Some(found.to_utc());
+        match zone.from_local_datetime(&wanted) {
+            MappedLocalTime::None => {}
+            MappedLocalTime::Single(found) => return Some(found.to_utc()),
+            // Of an hour that comes twice, the second; chrono gives the two of this machine's clock in the wrong order.
+            MappedLocalTime::Ambiguous(one, other) => return Some(one.to_utc().max(other.to_utc())),
         }
         wanted = wanted.checked_add_signed(STEP)?;
     }

@@ -36,7 +36,7 @@ pub fn sheet(site: &Site) -> Result<Sheet, TickError> {
 }
 
 /// From when on the window may begin anew.
-fn rolls_at(budget: &Budget, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn rolls_at(budget: &Budget, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let began = budget.window_started_at?;
     match budget.window {
         Window::None => None,

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Local, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 
+use super::clock;
+
 /// Quarters of an hour after midnight in which a day may begin that a change of the clock has cut.
 const QUARTERS: i32 = 16;
 
@@ -18,9 +20,7 @@ pub fn next_local_midnight(now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 /// The first moment of a day: midnight, or what follows it where a change of the clock leaves midnight out.
 fn began<Z: TimeZone>(zone: &Z, day: NaiveDate) -> Option<DateTime<Utc>> {
     let midnight = day.and_time(NaiveTime::MIN);
-    (0..QUARTERS)
-        .find_map(|quarter| zone.from_local_datetime(&(midnight + TimeDelta::minutes(15) * quarter)).earliest())
-        .map(|at| at.to_utc())
+    (0..QUARTERS).find_map(|quarter| clock::first(zone, midnight + TimeDelta::minutes(15) * quarter))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod night;
 mod observe;
 pub mod operate;
 mod order;
+pub mod outlook;
 mod perform;
 mod plan;
 mod prompt;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::caps::{typed_dollars, typed_time, typed_tokens};
 use super::{Admission, Breach, Budget, Drain, Halt, Pause, SinceLanding, Start, Window};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 use crate::core::state::Reservation;
@@ -30,6 +31,16 @@ impl Unit {
             Self::MicroUsd => MicroUsd(amount).to_string(),
             Self::Seconds => Seconds(amount).to_string(),
             Self::Count => grouped(amount),
+        }
+    }
+
+    /// The option of `autometta budget set` that raises the cap on it to no less than this.
+    pub fn raised_to(self, least: u64) -> String {
+        match self {
+            Self::Tokens => format!("--tokens {}", typed_tokens(least)),
+            Self::MicroUsd => format!("--cost {}", typed_dollars(least)),
+            Self::Seconds => format!("--wall-clock {}", typed_time(least)),
+            Self::Count => format!("--ticks {least}"),
         }
     }
 }
