@@ -151,7 +151,7 @@ pub fn replay(
     }
     check.skip_to(u64::MAX)?;
     for suspect in std::mem::take(&mut check.suspects) {
-        check.settle(suspect, None);
+        check.settle(&suspect, None);
     }
     Ok(check.report)
 }
@@ -190,7 +190,7 @@ impl Check<'_> {
                 suspect.is_broken |= line.record.is_some();
             }
             for suspect in mine {
-                self.settle(suspect, Some(&line.note));
+                self.settle(&suspect, Some(&line.note));
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ impl Check<'_> {
     }
 
     /// Says what a record is that the ledger does not name, now that nothing more can be learnt of it.
-    fn settle(&mut self, suspect: Suspect, line: Option<&Note>) {
+    fn settle(&mut self, suspect: &Suspect, line: Option<&Note>) {
         if !suspect.is_broken {
             self.report.unfinished += 1;
             return;
@@ -235,7 +235,7 @@ impl Check<'_> {
                 self.report.until = record.last;
                 let about = lines.first().map(|line| line.note.clone());
                 for suspect in self.suspects_of(record.first) {
-                    self.settle(suspect, about.as_ref());
+                    self.settle(&suspect, about.as_ref());
                 }
                 return Ok(Some(lines));
             }
