@@ -31,7 +31,7 @@ use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
 use autometta::core::rates::Rates;
 use autometta::core::state::{Candidate, EndStatus, Flight, Life, Reservation, Stage, State};
 use autometta::core::state_doc::StateDoc;
-use autometta::core::step::{Effect, Note, step};
+use autometta::core::step::{Effect, Note, Step, step};
 use autometta::core::verdict::Verdict;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -409,6 +409,21 @@ fn recorded<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
     serde_json::from_str(&serde_json::to_string(value).expect("json")).expect("the same")
 }
 
+/// What the journal gives back decides the same, and its changes lead to what was decided.
+fn assert_decided_again(
+    (state, budget): (&State, &Budget),
+    seen: &Observation,
+    policy: &Policy,
+    now: DateTime<Utc>,
+    done: &Step,
+) {
+    assert_eq!(*seen, recorded(seen), "what was seen survives its record");
+    assert_eq!(*done, step(state, budget, &recorded(seen), &recorded(policy), now), "decided again");
+    let changes = Changes::between((state, budget), (&done.state, &done.budget)).expect("json");
+    let laid = recorded(&changes).apply(state, budget);
+    assert_eq!(laid.as_ref().map(|(state, budget)| (state, budget)), Ok((&done.state, &done.budget)));
+}
+
 /// What a night came to.
 #[derive(Default)]
 struct Sum {
@@ -507,11 +522,7 @@ fn night(seed: u64) -> Sum {
         assert_eq!(done, step(&state, &budget, &seen, &policy, world.now), "the same input, another output");
         // Every eighth, since writing and reading takes longer than deciding.
         if (round + seed).is_multiple_of(8) {
-            assert_eq!(seen, recorded(&seen), "what was seen survives its record");
-            assert_eq!(done, step(&state, &budget, &recorded(&seen), &recorded(&policy), world.now), "decided again");
-            let changes = Changes::between((&state, &budget), (&done.state, &done.budget)).expect("json");
-            let laid = recorded(&changes).apply(&state, &budget);
-            assert_eq!(laid.as_ref().map(|(state, budget)| (state, budget)), Ok((&done.state, &done.budget)));
+            assert_decided_again((&state, &budget), &seen, &policy, world.now, &done);
         }
         for effect in &done.effects {
             if let Effect::Launch { run } = effect {

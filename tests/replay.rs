@@ -393,7 +393,7 @@ fn evidence_that_was_changed_is_named() {
     });
     let said = night.fails(&["log", "--replay"], 1);
     assert!(
-        said.contains(&format!("seq {landed} (landed ")) && said.contains("not the one that the ledger names"),
+        said.contains(&format!("seq {landed} (landed ")) && said.contains("it was changed after the commit"),
         "{said}"
     );
     let put_back = || whole.iter().for_each(|(path, text)| fs::write(path, text).expect("put back"));

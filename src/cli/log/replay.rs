@@ -71,11 +71,11 @@ pub fn print(site: &Site, args: &LogArgs) -> anyhow::Result<u8> {
 
 fn line(finding: &Finding) -> String {
     let Finding { seq, transition, what, difference, .. } = finding;
-    let where_ = difference.as_ref().map_or_else(String::new, |difference| {
+    let place = difference.as_ref().map_or_else(String::new, |difference| {
         let (expected, found) = (value(&difference.expected), value(&difference.found));
         format!("; {}: expected {expected}, decided {found}", difference.at)
     });
-    format!("{}\n", clean(&format!("seq {seq} ({transition}): {what}{where_}")))
+    format!("{}\n", clean(&format!("seq {seq} ({transition}): {what}{place}")))
 }
 
 fn value(value: &Value) -> String {

@@ -140,10 +140,9 @@ pub fn past(site: &Site, loaded: &Loaded, look: &Look, at: DateTime<Utc>) -> Str
         now: at,
         look,
     };
-    let mut status = view::of(&scene);
-    status.forecast = None;
-    status.beat.pulse = view::Pulse::Unneeded;
-    status.beat.words = "caps and families are those of the manifest as it is now".to_owned();
+    let words = "rules and families are those of the manifest as it is now".to_owned();
+    let beat = view::Beat { last: None, every_seconds: None, pulse: view::Pulse::Unneeded, words };
+    let status = RepoStatus { forecast: None, beat, ..view::of(&scene) };
     screen::render(&status, look, Finished::All)
 }
 

@@ -103,7 +103,7 @@ impl<'a> Parts<'a> {
 /// What this version of the machine makes of what was recorded.
 pub(super) enum Again {
     /// A state, a budget, and what happened.
-    Decided(Loaded, Vec<Note>),
+    Decided(Box<Loaded>, Vec<Note>),
     /// A command is refused.
     Refused(String),
     /// There was nothing to decide.
@@ -118,7 +118,7 @@ pub(super) fn again(parts: &mut Parts<'_>, before: &Moment, record: &Record) -> 
             let policy = parts.policy(policy)?;
             let seen = parts.seen(seen, briefs)?;
             let Decision { after, notes, .. } = decide(&before.loaded, &seen, &policy, *idle, record.at);
-            Again::Decided(after, notes)
+            Again::Decided(Box::new(after), notes)
         }
         Cause::Commands { commands, brought_back } => {
             let mut state = state.clone();
@@ -126,7 +126,10 @@ pub(super) fn again(parts: &mut Parts<'_>, before: &Moment, record: &Record) -> 
                 state.stages.insert(0, stage.clone());
             }
             match operate_all(&state, budget, commands.clone(), record.at) {
-                Ok(step) => Again::Decided(Loaded { state: step.state, budget: step.budget }, step.notes),
+                Ok(step) => {
+                    let after = Loaded { state: step.state, budget: step.budget };
+                    Again::Decided(Box::new(after), step.notes)
+                }
                 Err(refused) => Again::Refused(refused.to_string()),
             }
         }

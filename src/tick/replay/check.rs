@@ -1,6 +1,6 @@
 //! Every decision of the journal made again, and compared with what the ledger and the journal say of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::iter::Peekable;
 use std::path::PathBuf;
 
@@ -77,25 +77,32 @@ pub struct Replayed {
     pub programs: BTreeSet<String>,
 }
 
-/// A record that the ledger does not name where it should.
+/// A record that the ledger does not name: its commit never happened, or it was changed since.
 struct Suspect {
     first: u64,
+    sha256: String,
     program: String,
+    /// Whether the record after it proves that it was changed.
+    is_broken: bool,
 }
 
-/// What the record before was.
-struct Previous {
-    sha256: String,
-    is_suspect: bool,
+/// The beginning of a hash: enough to tell whether the ledger names a record, and little enough for all of them.
+fn short(sha256: &str) -> u64 {
+    sha256.get(..16).and_then(|start| u64::from_str_radix(start, 16).ok()).unwrap_or_default()
 }
 
 struct Check<'a> {
     layout: &'a Layout,
     lines: Peekable<Lines>,
+    /// Every record that the ledger names.
+    named: HashSet<u64>,
+    /// The last line that is looked at.
+    end: u64,
     parts: Parts<'a>,
     track: Track,
     suspects: Vec<Suspect>,
-    previous: Option<Previous>,
+    /// The sha256 of the record before.
+    previous: Option<String>,
     report: Replayed,
     tell: &'a mut dyn FnMut(&Finding),
 }
@@ -114,8 +121,13 @@ pub fn replay(
     let mut segments = journal::segments(layout).map_err(unreadable)?;
     let begins = segments.iter().rposition(|segment| segment.first <= from).unwrap_or(0);
     segments.drain(..begins);
+    let mut named = HashSet::new();
+    // What is committed meanwhile is another replay's.
+    let end = ledger::walk(&layout.ledger(), |line| named.extend(line.record.as_deref().map(short)))?.seq;
     let mut check = Check {
         layout,
+        named,
+        end,
         lines: Lines::open(&layout.ledger())?.peekable(),
         parts: Parts::new(layout),
         track: Track::default(),
@@ -138,6 +150,9 @@ pub fn replay(
         }
     }
     check.skip_to(u64::MAX)?;
+    for suspect in std::mem::take(&mut check.suspects) {
+        check.settle(&suspect, None);
+    }
     Ok(check.report)
 }
 
@@ -159,34 +174,42 @@ impl Check<'_> {
         (self.tell)(&Finding { seq, transition, what, difference, program: program.to_owned() });
     }
 
-    /// Takes the next line of the ledger; none at its end.
-    fn line(&mut self) -> Result<Option<Line>, StoreError> {
-        let line = self.lines.next().transpose()?;
-        if let Some(line) = &line {
-            self.report.until = line.seq;
-        }
-        Ok(line)
-    }
-
     /// Passes the lines before this one, of which nothing is recorded.
     fn skip_to(&mut self, seq: u64) -> Result<(), StoreError> {
-        while self.lines.peek().is_some_and(|line| line.as_ref().map_or(true, |line| line.seq < seq)) {
-            let Some(line) = self.line()? else { break };
+        while self.report.until < self.end
+            && let Some(line) = self.lines.next_if(|line| line.as_ref().map_or(true, |line| line.seq < seq))
+        {
+            let line = line?;
+            self.report.until = line.seq;
             if line.seq >= self.report.from {
                 self.unrecorded(line.seq);
             }
-            let (mut mine, others) =
-                std::mem::take(&mut self.suspects).into_iter().partition(|it: &Suspect| it.first == line.seq);
-            self.suspects = others;
+            let mut mine = self.suspects_of(line.seq);
             // The newest is the one that should be named; those before it never happened.
-            if let Some(Suspect { first, program }) = Vec::pop(&mut mine) {
-                self.report.unfinished += mine.len() as u64;
-                let what =
-                    "its record is not the one that the ledger names: it was changed after the commit".to_owned();
-                self.found(first, Some(&line.note), &program, what, None);
+            if let Some(suspect) = mine.last_mut() {
+                suspect.is_broken |= line.record.is_some();
+            }
+            for suspect in mine {
+                self.settle(&suspect, Some(&line.note));
             }
         }
         Ok(())
+    }
+
+    fn suspects_of(&mut self, seq: u64) -> Vec<Suspect> {
+        let (mine, others) = self.suspects.drain(..).partition(|suspect| suspect.first == seq);
+        self.suspects = others;
+        mine
+    }
+
+    /// Says what a record is that the ledger does not name, now that nothing more can be learnt of it.
+    fn settle(&mut self, suspect: &Suspect, line: Option<&Note>) {
+        if !suspect.is_broken {
+            self.report.unfinished += 1;
+            return;
+        }
+        let what = "its record is not the one that was written: it was changed after the commit".to_owned();
+        self.found(suspect.first, line, &suspect.program, what, None);
     }
 
     fn unrecorded(&mut self, seq: u64) {
@@ -199,53 +222,48 @@ impl Check<'_> {
 
     /// The lines of the ledger that name a record; none where its commit never happened, or the record was changed.
     fn claim(&mut self, record: &Record, sha256: &str) -> Result<Option<Vec<Line>>, StoreError> {
-        self.skip_to(record.first)?;
-        let named = match self.lines.peek() {
-            Some(Ok(line)) if line.seq == record.first => line.record.clone(),
-            Some(Err(_)) => {
-                return Err(self.line().err().unwrap_or_else(|| StoreError::NotInitialised(self.layout.ledger())));
-            }
-            _ => None,
-        };
-        match named {
-            Some(named) if named == sha256 => {
+        if self.named.contains(&short(sha256)) {
+            self.skip_to(record.first)?;
+            let named = self.lines.peek().and_then(|line| line.as_ref().ok()?.record.as_deref());
+            if named == Some(sha256) {
                 let mut lines = Vec::new();
-                for _ in 0..record.lines {
-                    lines.extend(self.line()?);
+                while let Some(line) =
+                    self.lines.next_if(|line| line.as_ref().is_ok_and(|line| line.seq <= record.last))
+                {
+                    lines.push(line?);
                 }
-                let before = self.suspects.len();
-                self.suspects.retain(|suspect| suspect.first != record.first);
-                self.report.unfinished += (before - self.suspects.len()) as u64;
-                Ok(Some(lines))
-            }
-            Some(_) => {
-                self.suspects.push(Suspect { first: record.first, program: record.program.clone() });
-                Ok(None)
-            }
-            None => {
-                self.report.unfinished += 1;
-                Ok(None)
+                self.report.until = record.last;
+                let about = lines.first().map(|line| line.note.clone());
+                for suspect in self.suspects_of(record.first) {
+                    self.settle(&suspect, about.as_ref());
+                }
+                return Ok(Some(lines));
             }
         }
+        let (first, sha256, program) = (record.first, sha256.to_owned(), record.program.clone());
+        self.suspects.push(Suspect { first, sha256, program, is_broken: false });
+        Ok(None)
     }
 
     fn record(&mut self, record: &Record, sha256: String) -> Result<(), StoreError> {
         let wanted = self.is_wanted(record);
         if let (Some(previous), Some(prev), true) = (&self.previous, &record.prev, wanted)
-            && !previous.is_suspect
-            && previous.sha256 != *prev
+            && previous != prev
         {
-            let what = "the record before this one was changed or taken away after it was written".to_owned();
-            self.found(record.first, None, &record.program, what, None);
+            match self.suspects.iter_mut().find(|suspect| suspect.sha256 == *previous) {
+                Some(suspect) => suspect.is_broken = true,
+                None => {
+                    let what = "the record before this one was changed or taken away after it was written".to_owned();
+                    self.found(record.first, None, &record.program, what, None);
+                }
+            }
         }
         let before = self.track.before(record);
-        let (mut lines, mut is_suspect) = (None, false);
+        let mut lines = None;
         if wanted {
             self.report.programs.insert(record.program.clone());
             if record.lines > 0 {
-                let suspects = self.suspects.len();
                 lines = self.claim(record, &sha256)?;
-                is_suspect = self.suspects.len() > suspects;
             }
         }
         let about = lines.as_ref().and_then(|lines| Some(lines.first()?.note.clone()));
@@ -269,7 +287,7 @@ impl Check<'_> {
             }
         };
         self.track.set(after, before);
-        self.previous = Some(Previous { sha256, is_suspect });
+        self.previous = Some(sha256);
         Ok(())
     }
 
@@ -278,7 +296,9 @@ impl Check<'_> {
         if record.lines == 0 {
             self.report.lost += 1;
         }
-        for seq in record.first..record.first.saturating_add(record.lines) {
+        // What a record says of itself is not relied on for more than the ledger has.
+        let last = if record.lines == 0 { 0 } else { record.last.min(self.report.until) };
+        for seq in record.first..=last {
             self.unrecorded(seq);
         }
     }
@@ -327,11 +347,11 @@ impl Check<'_> {
             Again::Nothing => return Ok(recorded),
         };
         self.report.recomputed += 1;
-        let is_same = recorded.as_ref().is_some_and(|recorded| recorded.loaded == decided);
+        let is_same = recorded.as_ref().is_some_and(|recorded| recorded.loaded == *decided);
         let Some(recorded) = recorded else {
             let what = "what it changed is not recorded as it was: its changes do not lead to the state that it names";
             self.found(record.first, about, &record.program, what.to_owned(), None);
-            let decided = Moment::of(self.layout, decided)?;
+            let decided = Moment::of(self.layout, *decided)?;
             return Ok((decided.sums == record.after).then_some(decided));
         };
         if !is_same {
