@@ -44,6 +44,15 @@ struct Spent {
     at: DateTime<Utc>,
 }
 
+/// What an operator's command says that the machine has to heed.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// Whether the repository is to be halted; none where it says nothing about that.
+    pub halts: Option<bool>,
+    /// The stage whose change git may merge.
+    pub merges: Option<StageId>,
+}
+
 /// What really happened.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
@@ -68,11 +77,13 @@ pub struct Truth {
     /// Commits that workers put onto a base branch by themselves.
     pub strays: BTreeMap<ObjectId, RunId>,
     /// Changes that the operator lets git merge.
-    pub merges: BTreeSet<StageId>,
+    merges: BTreeSet<StageId>,
     /// The number of the newest content.
     pub content: u64,
     /// Whether the operator has halted the repository.
-    pub is_halted: bool,
+    is_halted: bool,
+    /// What the operator's command that is being committed says.
+    order: Order,
     /// The highest caps that there were; none where there was none at some time.
     caps: Option<(Option<Tokens>, Option<MicroUsd>)>,
     /// How many commits of each base branch were looked at.
@@ -144,6 +155,7 @@ impl Truth {
     /// A tick's commit begins.
     pub fn commits(&mut self, before: &Loaded, after: &Loaded, now: DateTime<Utc>) {
         self.under_way = Some(after.clone());
+        self.order = Order::default();
         let was: BTreeSet<&RunId> = before.state.flights().map(|(_, flight)| &flight.run).collect();
         for (_, flight) in after.state.flights().filter(|(_, flight)| !was.contains(&flight.run)) {
             // A cap's halt may be lifted in the very step that dispatches.
@@ -152,7 +164,11 @@ impl Truth {
             self.hold(4, !is_halted, || format!("{run} was dispatched while halted"));
             let paused = flight.family.as_ref().filter(|family| {
                 let holds = |until: DateTime<Utc>| until > now;
-                before.budget.pauses.iter().any(|pause| pause.family == **family && pause.model.is_none() && holds(pause.until))
+                before
+                    .budget
+                    .pauses
+                    .iter()
+                    .any(|pause| pause.family == **family && pause.model.is_none() && holds(pause.until))
             });
             self.hold(4, paused.is_none(), || format!("{run} was dispatched while its family is paused"));
         }
@@ -168,18 +184,24 @@ impl Truth {
     }
 
     /// An operator's commit begins.
-    pub fn orders(&mut self, after: &Loaded) {
+    pub fn orders(&mut self, after: &Loaded, order: Order) {
         self.under_way = Some(after.clone());
+        self.order = order;
     }
 
     /// The commit that was under way has ended well.
     pub fn committed(&mut self, after: &Loaded) {
         self.stands = Some(after.clone());
         self.under_way = None;
+        let Order { halts, merges } = std::mem::take(&mut self.order);
+        self.is_halted = halts.unwrap_or(self.is_halted);
+        self.merges.extend(merges);
         let (tokens, cost) = (after.budget.tokens_allowed(), after.budget.cost_allowed());
         let higher = match self.caps {
             None => (tokens, cost),
-            Some((most, dearest)) => (most.zip(tokens).map(|(a, b)| a.max(b)), dearest.zip(cost).map(|(a, b)| a.max(b))),
+            Some((most, dearest)) => {
+                (most.zip(tokens).map(|(a, b)| a.max(b)), dearest.zip(cost).map(|(a, b)| a.max(b)))
+            }
         };
         self.caps = Some(higher);
     }
@@ -188,7 +210,9 @@ impl Truth {
     pub fn reads(&mut self, found: &Loaded) {
         let stands = self.stands.as_ref() == Some(found);
         let under_way = self.under_way.as_ref() == Some(found);
-        self.hold(10, stands || under_way, || "the disk holds neither the last commit nor the one under way".to_owned());
+        self.hold(10, stands || under_way, || {
+            "the disk holds neither the last commit nor the one under way".to_owned()
+        });
         if under_way {
             self.committed(found);
         }
@@ -286,9 +310,10 @@ impl Truth {
                 let forged = self.forged.contains(&past.run) && past.outcome == RunOutcome::Done;
                 self.hold(2, !forged, || format!("{} is done by what it forged", past.run));
                 let Spent { used, uses_model, .. } = self.used.get(&past.run).copied().unwrap_or_default();
-                let fair = match past.usage_unknown {
-                    true => past.tokens >= used.tokens || past.tokens.0 > 0,
-                    false => past.tokens == used.tokens && past.cost_usd == used.cost_usd,
+                let fair = if past.usage_unknown {
+                    past.tokens.0 > 0 || past.cost_usd.0 > 0
+                } else {
+                    past.tokens == used.tokens && past.cost_usd == used.cost_usd
                 };
                 self.hold(6, fair || !uses_model, || {
                     format!("{} used {} tokens and is charged {}", past.run, used.tokens, past.tokens)
@@ -343,7 +368,6 @@ impl Truth {
     pub fn stands(&self) -> Option<&Loaded> {
         self.stands.as_ref()
     }
-
 }
 
 fn patch(base: &Tree, tree: &Tree) -> Patch {
