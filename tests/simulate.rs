@@ -3,7 +3,12 @@
 //! `AUTOMETTA_SEED=12345 cargo test --test simulate` replays one night and tells its story; `cargo bench --bench nights
 //! -- --seeds 10000` runs many.
 
-#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a broken test environment should fail loudly")]
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test reports and fails loudly"
+)]
 
 #[path = "simulate/flaws.rs"]
 mod flaws;
@@ -18,7 +23,7 @@ use autometta::tick::engine::turn;
 use chrono::TimeDelta;
 
 /// Seeds of nights that broke something once.
-const KEPT: [u64; 4] = [9, 15, 82, 382];
+const KEPT: [u64; 3] = [9, 15, 82];
 
 /// How many nights `cargo test` runs beside them.
 const SHARE: u64 = 60;
@@ -81,11 +86,11 @@ fn planted_flaws_are_found_and_made_small() {
 fn find(
     name: &'static str,
     flaw: autometta::sim::night::Turn<autometta::sim::chaos::Parts>,
-    breaks: &[&str],
+    breaks: &str,
 ) -> &'static str {
     let broken = |script: &Script| {
         let outcome = try_with(script, Story::Untold, flaw);
-        outcome.broken.first().is_some_and(|words| breaks.iter().any(|number| words.starts_with(&format!("{number}:"))))
+        outcome.broken.first().is_some_and(|words| words.starts_with(&format!("{breaks}:")))
     };
     let seed = (0..TO_FIND).find(|seed| broken(&Script::of(*seed)));
     let seed = seed.unwrap_or_else(|| panic!("nothing found of a tick that {name} in {TO_FIND} nights"));
@@ -94,7 +99,7 @@ fn find(
     let told = report(&small, flaw);
     println!("a tick that {name}: found by seed {seed}, shown by {items} events\n{told}");
     assert!(items <= 4, "a tick that {name} takes {items} events to show:\n{told}");
-    assert!(told.contains(&format!("seed {seed}: {}:", breaks[0])), "{told}");
+    assert!(told.contains(&format!("seed {seed}: {breaks}:")), "{told}");
     // The night itself is not to blame.
     check(seed);
     name
@@ -102,7 +107,8 @@ fn find(
 
 fn lands(is_stored: bool) {
     let mut script = Script::of(1);
-    (script.parts.clear(), script.troubles.clear());
+    script.parts.clear();
+    script.troubles.clear();
     script.queue.tokens = None;
     script.queue.cost = None;
     script.queue.asks = false;

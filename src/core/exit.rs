@@ -93,10 +93,11 @@ impl Usage {
     #[must_use]
     pub fn of_lost(self, logs: LostLogs) -> Self {
         let is_whole = match (self.source, logs) {
-            (UsageSource::Result, _) | (_, LostLogs::OfThisBoot) => true,
-            (UsageSource::Stream, LostLogs::ThroughSupervisor) => false,
-            (_, LostLogs::ThroughSupervisor) => true,
-            (_, LostLogs::OfAnEarlierBoot) => false,
+            (UsageSource::Stream, LostLogs::ThroughSupervisor)
+            | (UsageSource::Stream | UsageSource::Transcript | UsageSource::Unknown, LostLogs::OfAnEarlierBoot) => {
+                false
+            }
+            (UsageSource::Result, _) | (_, LostLogs::OfThisBoot | LostLogs::ThroughSupervisor) => true,
         };
         if is_whole { self } else { Self::default() }
     }

@@ -137,6 +137,8 @@ pub enum Accident {
     BothDie(Seconds),
     /// Its supervisor cannot be started.
     DoesNotStart,
+    /// Its supervisor dies at the end, before it has changed so many things.
+    DiesAtItsRecord(u32),
 }
 
 impl Play {

@@ -31,7 +31,8 @@ const NIGHT: Awake = 8 * 60 * MINUTE;
 const RUNS: usize = 60;
 
 /// Everything that can happen, by the names under which a night counts it.
-pub const KINDS: [&str; 69] = [
+pub const KINDS: [&str; 71] = [
+    "a command died",
     "a tick died",
     "agent: another stage's paper",
     "agent: crashes",
@@ -84,6 +85,7 @@ pub const KINDS: [&str; 69] = [
     "supervisor and agent killed",
     "supervisor killed",
     "supervisor: cannot be started",
+    "supervisor: dies at its record",
     "supervisor: dies before its claim",
     "supervisor: dies with its agent",
     "supervisor: dies, its agent is an orphan",
@@ -195,6 +197,7 @@ impl Part {
             Self::Meets(Accident::SupervisorDies(_)) => "supervisor: dies, its agent is an orphan",
             Self::Meets(Accident::BothDie(_)) => "supervisor: dies with its agent",
             Self::Meets(Accident::DoesNotStart) => "supervisor: cannot be started",
+            Self::Meets(Accident::DiesAtItsRecord(_)) => "supervisor: dies at its record",
             Self::Tokens(_) => "agent: over its tokens",
             Self::Costs(_) => "agent: over its money",
             Self::Takes(_) => "agent: over its time",
@@ -247,7 +250,7 @@ impl Part {
 /// The cast of a script: every run does its part, and well where it has none.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    parts: BTreeMap<usize, Part>,
+    of: BTreeMap<usize, Part>,
     random: Random,
     /// How often each part was played.
     pub played: BTreeMap<&'static str, u64>,
@@ -263,7 +266,7 @@ impl Cast for Parts {
         play.tokens = Tokens(reserved.tokens.0 * share / 16);
         play.cost_usd = MicroUsd(reserved.cost_usd.0 * share / 16);
         play.turns = 16;
-        match self.parts.get(&call.number).filter(|part| part.fits(call.flight.run.role)) {
+        match self.of.get(&call.number).filter(|part| part.fits(call.flight.run.role)) {
             Some(part) => {
                 *self.played.entry(part.kind()).or_default() += 1;
                 part.play(play, call)
@@ -335,7 +338,7 @@ impl Script {
 
     /// Its agents.
     pub fn cast(&self) -> Parts {
-        Parts { parts: self.parts.clone(), random: Random::new(!self.seed), played: BTreeMap::new() }
+        Parts { of: self.parts.clone(), random: Random::new(!self.seed), played: BTreeMap::new() }
     }
 }
 
@@ -431,7 +434,10 @@ fn part(random: &mut Random) -> Part {
         12 => Part::Meets(Accident::DiesUnclaimed),
         13 => Part::Meets(Accident::SupervisorDies(seconds(random))),
         14 => Part::Meets(Accident::BothDie(seconds(random))),
-        15 => Part::Meets(Accident::DoesNotStart),
+        15 => Part::Meets(match random.below(3) {
+            0 => Accident::DoesNotStart,
+            _ => Accident::DiesAtItsRecord(u32::try_from(random.below(10)).unwrap_or_default()),
+        }),
         16 | 17 => {
             let forgeries = [Forgery::OtherStage, Forgery::Torn, Forgery::MoreKeys];
             Part::Leaves(Leaves::Forged(forgeries[random.index(forgeries.len())]))

@@ -368,7 +368,8 @@ impl Disk for SimDisk {
         self.pass()?;
         if !self.0.is_lying.get() {
             let mut content = file.content.borrow_mut();
-            content.synced = content.bytes.clone();
+            let Content { bytes, synced, .. } = &mut *content;
+            synced.clone_from(bytes);
             content.is_synced = true;
         }
         Ok(())

@@ -100,9 +100,10 @@ impl<C: Cast> Ground<C> {
         let families = self.briefs.values().flatten().flat_map(|brief| &brief.members);
         for family in families.map(|member| &member.placed.family) {
             if !seen.weather.contains_key(family) {
-                let weather = match self.offline.contains(family) {
-                    true => Weather::Offline("nobody answers".to_owned()),
-                    false => Weather::Fair,
+                let weather = if self.offline.contains(family) {
+                    Weather::Offline("nobody answers".to_owned())
+                } else {
+                    Weather::Fair
                 };
                 seen.weather.insert(family.clone(), weather);
             }
@@ -188,7 +189,7 @@ impl<C: Cast> Ground<C> {
             }
         };
         for flight in stage.life.flights() {
-            let Some(sighting) = self.run(stage, &flight.run, &work, now) else { continue };
+            let sighting = self.run(stage, &flight.run, &work, now);
             moving |= !matches!(sighting, Sighting::Running(_) | Sighting::NotStarted);
             seen.runs.insert(flight.run.clone(), sighting);
         }
@@ -206,33 +207,33 @@ impl<C: Cast> Ground<C> {
         held.then(|| tip.clone())
     }
 
-    fn run(&mut self, stage: &Stage, run: &RunId, work: &Work, now: DateTime<Utc>) -> Option<Sighting> {
+    fn run(&mut self, stage: &Stage, run: &RunId, work: &Work, now: DateTime<Utc>) -> Sighting {
         if let Some(live) = self.table.live.get(run) {
             let elapsed = u64::try_from((self.clock.awake - live.started) / 1000).unwrap_or_default();
-            return Some(Sighting::Running(Pulse {
+            return Sighting::Running(Pulse {
                 elapsed: Some(Seconds(elapsed)),
                 silent_for: Some(Seconds(0)),
                 watched: if live.is_supervised { Watched::BySupervisor } else { Watched::ByTicksOnly },
-            }));
+            });
         }
         let dir = self.layout.run(run);
         if let Some(bytes) = self.disk.peek(&dir.join(EXIT)) {
-            return Some(match serde_json::from_slice::<ExitRecord>(&bytes) {
+            return match serde_json::from_slice::<ExitRecord>(&bytes) {
                 Ok(record) => self.ended(stage, run, work, record),
                 Err(error) => self.unreadable(stage, run, work, now, &error.to_string()),
-            });
+            };
         }
         if !self.disk.exists(&dir.join(STARTED)) {
-            return Some(Sighting::NotStarted);
+            return Sighting::NotStarted;
         }
         let Some(gone) = self.table.gone.get(run).cloned() else {
-            return Some(self.unreadable(stage, run, work, now, "nobody knows how it began"));
+            return self.unreadable(stage, run, work, now, "nobody knows how it began");
         };
         let by_calendar = u64::try_from(now.signed_duration_since(gone.started_at).num_seconds()).unwrap_or_default();
         let awake = u64::try_from((self.clock.awake - gone.started) / 1000).unwrap_or_default();
         let ran = if gone.boot == self.clock.boot { awake.min(by_calendar) } else { by_calendar };
         let work = (run.role == Role::Worker).then(|| self.work(stage, run, work, gone.started_at));
-        Some(Sighting::Lost(Box::new(LostRun {
+        Sighting::Lost(Box::new(LostRun {
             usage: gone.logged.of_lost(if gone.boot == self.clock.boot {
                 LostLogs::OfThisBoot
             } else {
@@ -241,7 +242,7 @@ impl<C: Cast> Ground<C> {
             elapsed: Some(Seconds(ran)),
             work,
             detail: "its supervisor and its agent are gone without a record".to_owned(),
-        })))
+        }))
     }
 
     fn unreadable(&mut self, stage: &Stage, run: &RunId, work: &Work, now: DateTime<Utc>, why: &str) -> Sighting {

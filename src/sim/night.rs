@@ -256,6 +256,7 @@ impl<C: Cast> Night<C> {
                 }
             }
             if is_dead {
+                self.count(if fate.off.is_some() { "the power was cut in a tick" } else { "a tick died" });
                 self.dies(fate.off);
                 break;
             }
@@ -275,13 +276,9 @@ impl<C: Cast> Night<C> {
     fn dies(&mut self, off: Option<Awake>) {
         self.is_known = false;
         match off {
-            None => {
-                self.count("a tick died");
-                self.happens(|| "the tick is killed".to_owned());
-            }
+            None => self.happens(|| "it is killed".to_owned()),
             Some(off) => {
-                self.count("the power was cut in a tick");
-                self.happens(|| "the power is cut in the tick".to_owned());
+                self.happens(|| "the power is cut in it".to_owned());
                 self.ground.power_cut(off);
                 self.idle = 0;
             }
@@ -456,10 +453,15 @@ impl<C: Cast> Night<C> {
 
     /// The operator says something, as `tick::operate` takes it: under the lock, through the store.
     fn order(&mut self, order: Order) -> bool {
-        let process = self.ground.process();
+        let fate = std::mem::take(&mut self.fate);
+        let mut process = self.ground.process();
+        process.fuse = fate.dies_before;
         self.ground.disk.run_as(process);
         let done = self.commanded(order);
-        if let Err(error) = &done {
+        if self.ground.disk.process().is_dead {
+            self.count("a command died");
+            self.dies(fate.off);
+        } else if let Err(error) = &done {
             let error = error.to_string();
             self.happens(|| format!("refused: {error}"));
             self.is_known = false;
@@ -481,17 +483,16 @@ impl<C: Cast> Night<C> {
             let Ok(step) = operate(&self.loaded.state, &self.loaded.budget, command.clone(), now) else {
                 return Ok(false);
             };
-            let merges = self.merges(&command);
+            let halts = match command {
+                Command::Halt(_) => Some(true),
+                Command::Resume => Some(false),
+                _ => None,
+            };
             let after = Loaded { state: step.state, budget: step.budget };
-            self.ground.truth.orders(&after);
+            let says = super::truth::Order { halts, merges: self.merges(&command) };
+            self.ground.truth.orders(&after, says);
             store.commit(Some(&self.loaded), &after, &step.notes, now)?;
             self.ground.truth.committed(&after);
-            self.ground.truth.merges.extend(merges);
-            match command {
-                Command::Halt(_) => self.ground.truth.is_halted = true,
-                Command::Resume => self.ground.truth.is_halted = false,
-                _ => {}
-            }
             self.tell(&step.notes, now);
             self.loaded = after;
         }

@@ -190,7 +190,7 @@ impl Live {
         match self.play.accident? {
             Accident::SupervisorDies(after) => Some((millis(after), false)),
             Accident::BothDie(after) => Some((millis(after), true)),
-            Accident::DiesUnclaimed | Accident::DoesNotStart => None,
+            Accident::DiesUnclaimed | Accident::DoesNotStart | Accident::DiesAtItsRecord(_) => None,
         }
     }
 

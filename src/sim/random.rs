@@ -11,6 +11,7 @@ impl Random {
     }
 
     /// A source of its own for something that must not shift what comes after it here.
+    #[must_use]
     pub fn branch(&mut self) -> Self {
         Self(self.bits())
     }

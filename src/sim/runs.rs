@@ -156,8 +156,12 @@ impl<C: Cast> Ground<C> {
         let used = if began { live.used(end.after) } else { Used::default() };
         let by_itself = end.by == EndedBy::Exit;
         let mut outbox = None;
+        let fuse = match live.play.accident {
+            Some(Accident::DiesAtItsRecord(before)) => Some(before),
+            _ => None,
+        };
         let supervisor = self.process();
-        let others = self.disk.run_as(supervisor);
+        let others = self.disk.run_as(Process { fuse, ..supervisor });
         let mut written = Ok(());
         if let Some(stage) = stage
             && began
@@ -184,20 +188,21 @@ impl<C: Cast> Ground<C> {
         }
         let record = self.record(run, &live, end, used, outbox);
         let bytes = serde_json::to_vec(&record).unwrap_or_default();
-        let written = written.and_then(|()| {
+        let recorded = written.and_then(|()| {
             let dir = self.layout.run(run);
             atomic::make_dirs_on(&self.disk, &dir, Durability::Durable)?;
             atomic::write_on(&self.disk, &dir.join(EXIT), &bytes, Durability::Durable)
         });
+        let is_dead = recorded.is_err() && self.disk.process().is_dead;
         self.disk.run_as(others);
-        if written.is_err() {
-            // Without a record it is lost.
-            self.agent_dies(run);
-        } else {
+        if self.disk.exists(&self.layout.run(run).join(EXIT)) {
             self.table.live.remove(run);
             self.truth.ended(run, used, &live, self.clock.now());
+        } else {
+            // Without a record it is lost.
+            self.agent_dies(run);
         }
-        if !self.loses_pulses {
+        if !self.loses_pulses && !is_dead {
             self.agenda.enter(self.clock.awake + PULSE, Due::Pulse);
         }
     }

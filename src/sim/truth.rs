@@ -44,6 +44,15 @@ struct Spent {
     at: DateTime<Utc>,
 }
 
+/// What an operator's command says that the machine has to heed.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// Whether the repository is to be halted; none where it says nothing about that.
+    pub halts: Option<bool>,
+    /// The stage whose change git may merge.
+    pub merges: Option<StageId>,
+}
+
 /// What really happened.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
@@ -68,11 +77,13 @@ pub struct Truth {
     /// Commits that workers put onto a base branch by themselves.
     pub strays: BTreeMap<ObjectId, RunId>,
     /// Changes that the operator lets git merge.
-    pub merges: BTreeSet<StageId>,
+    merges: BTreeSet<StageId>,
     /// The number of the newest content.
     pub content: u64,
     /// Whether the operator has halted the repository.
-    pub is_halted: bool,
+    is_halted: bool,
+    /// What the operator's command that is being committed says.
+    order: Order,
     /// The highest caps that there were; none where there was none at some time.
     caps: Option<(Option<Tokens>, Option<MicroUsd>)>,
     /// How many commits of each base branch were looked at.
@@ -144,6 +155,7 @@ impl Truth {
     /// A tick's commit begins.
     pub fn commits(&mut self, before: &Loaded, after: &Loaded, now: DateTime<Utc>) {
         self.under_way = Some(after.clone());
+        self.order = Order::default();
         let was: BTreeSet<&RunId> = before.state.flights().map(|(_, flight)| &flight.run).collect();
         for (_, flight) in after.state.flights().filter(|(_, flight)| !was.contains(&flight.run)) {
             // A cap's halt may be lifted in the very step that dispatches.
@@ -172,14 +184,18 @@ impl Truth {
     }
 
     /// An operator's commit begins.
-    pub fn orders(&mut self, after: &Loaded) {
+    pub fn orders(&mut self, after: &Loaded, order: Order) {
         self.under_way = Some(after.clone());
+        self.order = order;
     }
 
     /// The commit that was under way has ended well.
     pub fn committed(&mut self, after: &Loaded) {
         self.stands = Some(after.clone());
         self.under_way = None;
+        let Order { halts, merges } = std::mem::take(&mut self.order);
+        self.is_halted = halts.unwrap_or(self.is_halted);
+        self.merges.extend(merges);
         let (tokens, cost) = (after.budget.tokens_allowed(), after.budget.cost_allowed());
         let higher = match self.caps {
             None => (tokens, cost),
@@ -294,9 +310,10 @@ impl Truth {
                 let forged = self.forged.contains(&past.run) && past.outcome == RunOutcome::Done;
                 self.hold(2, !forged, || format!("{} is done by what it forged", past.run));
                 let Spent { used, uses_model, .. } = self.used.get(&past.run).copied().unwrap_or_default();
-                let fair = match past.usage_unknown {
-                    true => past.tokens >= used.tokens || past.tokens.0 > 0,
-                    false => past.tokens == used.tokens && past.cost_usd == used.cost_usd,
+                let fair = if past.usage_unknown {
+                    past.tokens.0 > 0 || past.cost_usd.0 > 0
+                } else {
+                    past.tokens == used.tokens && past.cost_usd == used.cost_usd
                 };
                 self.hold(6, fair || !uses_model, || {
                     format!("{} used {} tokens and is charged {}", past.run, used.tokens, past.tokens)
