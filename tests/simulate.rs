@@ -64,8 +64,11 @@ fn planted_flaws_are_found_and_made_small() {
         let (one, other) = all.split_at(all.len() / 2);
         [one, other]
             .map(|half| half.to_vec())
-            .map(|half| scope.spawn(move || half.into_iter().map(|(name, flaw, breaks)| find(name, flaw, breaks))
-                .collect::<Vec<_>>()))
+            .map(|half| {
+                scope.spawn(move || {
+                    half.into_iter().map(|(name, flaw, breaks)| find(name, flaw, breaks)).collect::<Vec<_>>()
+                })
+            })
             .into_iter()
             .flat_map(|half| half.join().expect("a half"))
             .collect::<Vec<_>>()

@@ -465,9 +465,7 @@ fn of_a_role(random: &mut Random) -> Leaves {
 }
 
 fn trouble(random: &mut Random) -> Trouble {
-    let time = |random: &mut Random, most: u64| {
-        Awake::try_from(random.between(1, most)).unwrap_or_default() * MINUTE
-    };
+    let time = |random: &mut Random, most: u64| Awake::try_from(random.between(1, most)).unwrap_or_default() * MINUTE;
     let stage = random.index(4);
     match random.below(30) {
         0..6 => Trouble::TickDies(u32::try_from(random.below(60)).unwrap_or_default()),

@@ -426,7 +426,8 @@ impl<C: Cast> Ground<C> {
         let mut files = self.git.files(&tip);
         files.insert(path.to_owned(), content);
         let tree = self.git.tree(files);
-        let commit = self.git.commit(Commit { tree, parent: Some(tip), stage: None, run: None }, &format!("{path} {content}"));
+        let commit =
+            self.git.commit(Commit { tree, parent: Some(tip), stage: None, run: None }, &format!("{path} {content}"));
         self.git.set(branch, &commit);
         if self.git.checked_out().is_some() {
             self.git.check_out(&commit);

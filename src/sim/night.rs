@@ -203,7 +203,9 @@ impl<C: Cast> Night<C> {
             }
             Due::Dies(run, both) => {
                 if self.ground.is_alive(&run) {
-                    self.happens(|| format!("the supervisor of {run} dies{}", if both { ", and its agent" } else { "" }));
+                    self.happens(|| {
+                        format!("the supervisor of {run} dies{}", if both { ", and its agent" } else { "" })
+                    });
                     self.ground.supervisor_dies(&run, both);
                 }
             }

@@ -152,7 +152,11 @@ impl Truth {
             self.hold(4, !is_halted, || format!("{run} was dispatched while halted"));
             let paused = flight.family.as_ref().filter(|family| {
                 let holds = |until: DateTime<Utc>| until > now;
-                before.budget.pauses.iter().any(|pause| pause.family == **family && pause.model.is_none() && holds(pause.until))
+                before
+                    .budget
+                    .pauses
+                    .iter()
+                    .any(|pause| pause.family == **family && pause.model.is_none() && holds(pause.until))
             });
             self.hold(4, paused.is_none(), || format!("{run} was dispatched while its family is paused"));
         }
@@ -179,7 +183,9 @@ impl Truth {
         let (tokens, cost) = (after.budget.tokens_allowed(), after.budget.cost_allowed());
         let higher = match self.caps {
             None => (tokens, cost),
-            Some((most, dearest)) => (most.zip(tokens).map(|(a, b)| a.max(b)), dearest.zip(cost).map(|(a, b)| a.max(b))),
+            Some((most, dearest)) => {
+                (most.zip(tokens).map(|(a, b)| a.max(b)), dearest.zip(cost).map(|(a, b)| a.max(b)))
+            }
         };
         self.caps = Some(higher);
     }
@@ -188,7 +194,9 @@ impl Truth {
     pub fn reads(&mut self, found: &Loaded) {
         let stands = self.stands.as_ref() == Some(found);
         let under_way = self.under_way.as_ref() == Some(found);
-        self.hold(10, stands || under_way, || "the disk holds neither the last commit nor the one under way".to_owned());
+        self.hold(10, stands || under_way, || {
+            "the disk holds neither the last commit nor the one under way".to_owned()
+        });
         if under_way {
             self.committed(found);
         }
@@ -343,7 +351,6 @@ impl Truth {
     pub fn stands(&self) -> Option<&Loaded> {
         self.stands.as_ref()
     }
-
 }
 
 fn patch(base: &Tree, tree: &Tree) -> Patch {

@@ -95,8 +95,7 @@ impl World for Flawed<'_> {
             Flaw::LaunchesFirst => {
                 let known: Vec<&RunId> = change.before.state.flights().map(|(_, flight)| &flight.run).collect();
                 let new = change.after.state.flights().filter(|(_, flight)| !known.contains(&&flight.run));
-                let launches: Vec<Effect> =
-                    new.map(|(_, flight)| Effect::Launch { run: flight.run.clone() }).collect();
+                let launches: Vec<Effect> = new.map(|(_, flight)| Effect::Launch { run: flight.run.clone() }).collect();
                 self.0.perform(&change.after.state, &launches, change.now);
                 self.0.commit(change)
             }
