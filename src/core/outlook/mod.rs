@@ -214,14 +214,14 @@ pub fn needs(nights: &[Fate]) -> Amounts {
 }
 
 /// Counts the nights.
-pub fn of(played: Played<'_>) -> Outlook {
-    let Played { state, budget, nights, .. } = played;
+pub fn of(played: &Played<'_>) -> Outlook {
+    let Played { state, budget, nights, .. } = *played;
     let open: Vec<&Stage> = state.stages.iter().filter(|stage| !matches!(stage.life, Life::Over(_))).collect();
     let landed = |fate: &Fate| u64::try_from(fate.landed.len()).unwrap_or(u64::MAX);
     let all_land = percent(nights, |fate| landed(fate) == len(&open));
     let limits = limits(nights);
     let first_limit = first_limit(nights);
-    let spend = spend(&played);
+    let spend = spend(played);
     let waits = waits(state, budget);
     let nothing = nothing(state, budget, &open, nights, &waits);
     let halts = limits.iter().any(|one| matches!(one.limit, Limit::Halt(_)) && one.percent >= WORTH_A_LOOK);

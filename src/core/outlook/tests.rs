@@ -40,7 +40,7 @@ fn fate(landed: &[(&str, i64)], left: &[(&str, &str)]) -> Fate {
 }
 
 fn count(state: &State, budget: &Budget, nights: &[Fate], needed: Option<Amounts>) -> Outlook {
-    of(Played {
+    of(&Played {
         now: now(),
         until: now() + TimeDelta::hours(9),
         seed: 1,

@@ -70,7 +70,7 @@ pub fn simulate(site: &Site, ask: &Ask, progress: &mut dyn FnMut(u32, u32)) -> R
     let nights = ask.nights.unwrap_or_else(|| usual_nights(open)).max(1);
     let fates = play_all(&scene, nights, progress);
     let needed = (outlook::halted_by_caps(&fates) > 0).then(|| needed(&mut scene, nights));
-    Ok(outlook::of(Played {
+    Ok(outlook::of(&Played {
         now,
         until,
         seed: ask.seed,

@@ -103,7 +103,7 @@ fn scene(stages: &[(&str, &str)], samples: &[Sample]) -> Scene {
 
 fn outlook(scene: &Scene, nights: u32) -> Outlook {
     let fates = play_all(scene, nights, &mut |_, _| {});
-    outlook::of(Played {
+    outlook::of(&Played {
         now: scene.now,
         until: scene.until,
         seed: scene.seed,
