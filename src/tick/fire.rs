@@ -167,7 +167,7 @@ fn sweep(site: &Site) {
     if let Err(error) = runs::retire_lost(state) {
         warn!(repo = %site.root.display(), "{error}");
     }
-    for folder in [
+    let folders = [
         "",
         "active-agents",
         "recent-agents",
@@ -175,13 +175,14 @@ fn sweep(site: &Site) {
         "verifiers",
         "questions",
         "answers",
+        "archive",
+        "cards",
         "logs",
         "notices",
         "quota",
-        "archive",
-        "cards",
-    ] {
-        let folder = state.join(folder);
+    ];
+    let home = ["", "subscribers"].map(|folder| site.home.path().join(folder));
+    for folder in folders.iter().map(|folder| state.join(folder)).chain(home) {
         if folder.is_dir()
             && let Err(error) = atomic::sweep_temps(&folder)
         {

@@ -64,7 +64,7 @@ impl Reference {
     }
 
     /// Every fault that can happen in this night, in order. The errors rotate with the turn; none means all of them.
-    pub fn cases(&self, turn: Option<usize>) -> Vec<Case> {
+    pub fn cases(&self, turn: Option<usize>, pauses: bool) -> Vec<Case> {
         let mut all = Vec::new();
         let (mut torn, mut paused) = (BTreeSet::new(), BTreeSet::new());
         for (step, passages) in self.passages.iter().enumerate() {
@@ -84,7 +84,7 @@ impl Reference {
                 }
                 let is_act = matches!(&self.acts[step], Act::Tick) || !passage.actor.contains('-');
                 let role = passage.actor.rsplit('.').next().unwrap_or_default().to_owned();
-                if is_act && paused.insert((role, passage.point.clone())) {
+                if pauses && is_act && paused.insert((role, passage.point.clone())) {
                     add("pause");
                 }
                 if !DEATH_ONLY.contains(&passage.point.as_str()) {
