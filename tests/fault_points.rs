@@ -4,9 +4,8 @@
 //!
 //! `cargo test` tries every point and a share of the occurrences that changes from commit to commit;
 //! `tests/fault_points.sh` tries all of them. `AUTOMETTA_FAULT_MATRIX=3/10` tries every tenth beginning with the fourth,
-//! `'work 3/10'` those of one night,
-//! and `'NIGHT STEP ACTOR/POINT:OCCURRENCE:FAULT'`, or how that begins, what is called
-//! so, or several such with commas between, with what differs on the way.
+//! `'work 3/10'` those of one night, and `'NIGHT STEP ACTOR/POINT:OCCURRENCE:FAULT'`, or how that begins, or several such
+//! with commas between, what is called so, with what differs on the way.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -50,7 +49,7 @@ const STORIES: [Story; 2] = [night_of_work::STORY, night_of_trouble::STORY];
 /// This test's name, for the processes that it starts.
 const TEST: &str = "a_night_ends_the_same_whatever_fails_in_it_and_wherever";
 /// How many cases `cargo test` tries.
-const SAMPLE: usize = 160;
+const SAMPLE: usize = 300;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.

@@ -235,7 +235,9 @@ impl Trial<'_> {
         let order = format!("{}={}", case.order(), go.display());
         let mut act = world.begin(&self.reference.acts[case.step], &order).expect("a command");
         let guard = processes::Guard::begin();
-        act.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        // It is reaped with everybody else.
+        #[expect(clippy::zombie_processes, reason = "`passed` waits for every child")]
+        let _ = act.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let reached = go.with_extension("reached");
         while !reached.exists() && processes::some_live() {
             std::thread::sleep(Duration::from_millis(1));

@@ -33,9 +33,8 @@ pub fn run(mut command: Command) -> Output {
 pub fn quiet() {
     let end = Guard::begin();
     while !hang() {
-        match waitpid(None, None) {
-            Err(Errno::ECHILD) => break,
-            Ok(_) | Err(_) => {}
+        if waitpid(None, None) == Err(Errno::ECHILD) {
+            break;
         }
         // What has just lost its supervisor may be about to hang.
         while lonely() && !hang() && some_live() {

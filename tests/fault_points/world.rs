@@ -230,7 +230,7 @@ impl World {
                 .iter()
                 .any(|skipped| name == Path::new(skipped))
         }) {
-            asked.push_str(&format!("{name:?} {thing:?}\n"));
+            asked += &format!("{} {thing:?}\n", name.display());
         }
         let known = self.git.borrow().get(&asked).cloned();
         let said = known.unwrap_or_else(|| {
@@ -331,7 +331,7 @@ impl World {
                 || shown.starts_with("repo/.git/worktrees/")
                 || (shown.starts_with("repo/.git/")
                     && !shown.contains("refs/")
-                    && (file.ends_with(".lock") || file.starts_with("autometta-")));
+                    && (name.extension().is_some_and(|end| end == "lock") || file.starts_with("autometta-")));
             if ours && !is_of_the_living(&file) {
                 left.push(shown);
             }
