@@ -124,7 +124,7 @@ pub(super) fn sweep(site: &Site) {
     if let Err(error) = runs::retire_lost(state) {
         warn!(repo = %site.root.display(), "{error}");
     }
-    for folder in [
+    let folders = [
         "",
         "active-agents",
         "recent-agents",
@@ -132,13 +132,14 @@ pub(super) fn sweep(site: &Site) {
         "verifiers",
         "questions",
         "answers",
+        "archive",
+        "cards",
         "logs",
         "notices",
         "quota",
-        "archive",
-        "cards",
-    ] {
-        let folder = state.join(folder);
+    ];
+    let home = ["", "subscribers"].map(|folder| site.home.path().join(folder));
+    for folder in folders.iter().map(|folder| state.join(folder)).chain(home) {
         if folder.is_dir()
             && let Err(error) = atomic::sweep_temps(&folder)
         {

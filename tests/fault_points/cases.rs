@@ -64,7 +64,7 @@ impl Reference {
     }
 
     /// Every fault that can happen in this night, in order. The errors rotate with the turn; none means all of them.
-    pub fn cases(&self, turn: Option<usize>) -> Vec<Case> {
+    pub fn cases(&self, turn: Option<usize>, pauses: bool) -> Vec<Case> {
         let mut all = Vec::new();
         let (mut torn, mut paused) = (BTreeSet::new(), BTreeSet::new());
         for (step, passages) in self.passages.iter().enumerate() {
@@ -84,7 +84,7 @@ impl Reference {
                 }
                 let is_act = matches!(&self.acts[step], Act::Tick) || !passage.actor.contains('-');
                 let role = passage.actor.rsplit('.').next().unwrap_or_default().to_owned();
-                if is_act && paused.insert((role, passage.point.clone())) {
+                if pauses && is_act && paused.insert((role, passage.point.clone())) {
                     add("pause");
                 }
                 if !DEATH_ONLY.contains(&passage.point.as_str()) {
@@ -235,7 +235,9 @@ impl Trial<'_> {
         let order = format!("{}={}", case.order(), go.display());
         let mut act = world.begin(&self.reference.acts[case.step], &order).expect("a command");
         let guard = processes::Guard::begin();
-        act.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        // It is reaped with everybody else.
+        #[expect(clippy::zombie_processes, reason = "`passed` waits for every child")]
+        let _ = act.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let reached = go.with_extension("reached");
         while !reached.exists() && processes::some_live() {
             std::thread::sleep(Duration::from_millis(1));

@@ -108,7 +108,8 @@ impl Keys {
                         continue;
                     }
                     let known = self.read.get(name).filter(|(known, _)| known == stat);
-                    let digest = known.map(|(_, digest)| digest.clone()).unwrap_or_else(|| {
+                    let known = known.map(|(_, digest)| digest.clone());
+                    let digest = known.unwrap_or_else(|| {
                         let digest = said(base, name, &mark);
                         self.read.insert(name.clone(), (*stat, digest.clone()));
                         digest
@@ -138,7 +139,11 @@ pub fn inode(folder: &Path) -> String {
 
 /// The part of a text that a key holds.
 pub fn digest(text: impl AsRef<[u8]>) -> String {
-    Sha256::digest(text.as_ref()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in Sha256::digest(text.as_ref()).iter().take(16) {
+        hex += &format!("{byte:02x}");
+    }
+    hex
 }
 
 /// What the test itself and git's history of names hold there, and logs for people.

@@ -10,7 +10,7 @@ use super::support::night::Night;
 use super::world::{Act, Story, World};
 
 /// The night in which everything goes wrong around the work.
-pub const STORY: Story = Story { name: "trouble", build, next, hand, note };
+pub const STORY: Story = Story { name: "trouble", build, next, hand, note, pauses: false };
 
 /// The first attempt uses more than it may and hangs; the second gives its secret away and leaves a process behind.
 const WORKER: &str = r#"
@@ -25,6 +25,9 @@ hand pass
 say 2000 0.02 "$KEY""#;
 
 const VERIFIER: &str = "judge PASS\nsay 300 0.003";
+
+/// How a command ends that has been carried out already, by a process that died before it could say so.
+const REFUSED: i32 = 3;
 
 fn build(folder: &Path) -> Night {
     let mut night = Night::bare_in(folder);
@@ -69,7 +72,7 @@ fn build(folder: &Path) -> Night {
 }
 
 fn next(world: &World, idle: bool) -> Option<Act> {
-    let command = |words: &[&str]| Some(Act::Command(words.iter().map(|word| (*word).to_owned()).collect(), 0));
+    let command = |words: &[&str]| Some(Act::Command(words.iter().map(|word| (*word).to_owned()).collect(), REFUSED));
     let t = |name: &str| world.night.t().join(name).exists();
     let happened = |stage: &str, event: &str| world.told(&format!("\"stage\":\"{stage}\",\"event\":\"{event}\""));
     let budget = world.read("state/budget.json");
@@ -118,10 +121,16 @@ fn next(world: &World, idle: bool) -> Option<Act> {
             return command(&["add-stage", "stage-cards/02-late.md"]);
         }
         let late = world.stage("02-late");
-        if late["phase"] == "gating" && !t("damage") {
+        let is_judged = late["phase"] == "gating" || late["phase"] == "verifying";
+        // Damage that comes before the state was copied is two faults at once, and a person's to judge.
+        let is_copied = || {
+            world.read("state/.txn.json").is_empty()
+                && world.git(&["show", "refs/autometta/state:ledger.jsonl"]) == ledger
+        };
+        if is_judged && !t("damage") && is_copied() {
             return Some(Act::Hand("damage"));
         }
-        if late["status"] == "completed" && !t("torn") {
+        if late["status"] == "completed" && !t("torn") && is_copied() {
             return Some(Act::Hand("torn"));
         }
     }

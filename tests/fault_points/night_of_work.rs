@@ -7,7 +7,7 @@ use super::support::night::Night;
 use super::world::{Act, Story, World};
 
 /// The night of a stage that has everything go wrong that work can do wrong, and of one that depends on it.
-pub const STORY: Story = Story { name: "work", build, next, hand, note };
+pub const STORY: Story = Story { name: "work", build, next, hand, note, pauses: true };
 
 const SECOND: &str = "stage-cards/02-next.md";
 

@@ -28,16 +28,63 @@ pub fn run(mut command: Command) -> Output {
     output
 }
 
-/// Waits until no child and no adopted one is left.
+/// Waits until no child and no adopted one is left, but for agents that hang and that nobody follows any more: those are
+/// the next tick's to find.
 pub fn quiet() {
     let end = Guard::begin();
-    loop {
-        match waitpid(None, None) {
-            Err(Errno::ECHILD) => break,
-            Ok(_) | Err(_) => {}
+    while !hang() {
+        if waitpid(None, None) == Err(Errno::ECHILD) {
+            break;
+        }
+        // What has just lost its supervisor may be about to hang.
+        while lonely() && !hang() && some_live() {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
     assert!(!end.was_needed(), "something of this night was still alive after {LIMIT:?}, and was killed");
+}
+
+/// Whether hanging agents are all that is left.
+fn hang() -> bool {
+    let left = children();
+    !left.is_empty() && left.iter().all(|pid| read(*pid, "comm").trim_end() == "sleep")
+}
+
+/// Whether whoever is left follows nobody: none of our own program is among them.
+fn lonely() -> bool {
+    let left = children();
+    !left.is_empty() && left.iter().all(|pid| !read(*pid, "cmdline").contains("autometta\0"))
+}
+
+/// How many agents are left that nobody follows.
+pub fn left() -> usize {
+    children().len()
+}
+
+/// Ends whatever is left, and reaps it.
+pub fn clear() {
+    while some_live() {
+        kill_all();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn children() -> Vec<i32> {
+    let mut all = Vec::new();
+    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        all.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    // Who is dead and only has to be reaped is gone.
+    let is_alive = |pid: &i32| {
+        read(*pid, "stat").rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    };
+    all.retain(is_alive);
+    all
+}
+
+fn read(pid: i32, name: &str) -> String {
+    String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default()).into_owned()
 }
 
 /// Reaps whoever has ended; false where nobody is left.
@@ -72,7 +119,10 @@ impl Guard {
                     return;
                 }
                 drop(ended);
-                kills.store(true, Ordering::Relaxed);
+                if !kills.swap(true, Ordering::Relaxed) {
+                    let alive = children().into_iter().map(|pid| read(pid, "cmdline").replace('\0', " "));
+                    eprintln!("killed: {:?}", alive.collect::<Vec<_>>());
+                }
                 kill_all();
                 wait = Duration::from_millis(20);
             }
@@ -93,11 +143,7 @@ impl Drop for Guard {
 }
 
 fn kill_all() {
-    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-            eprintln!("killing {pid}: {}", fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default());
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    for pid in children() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }

@@ -77,7 +77,7 @@ pub fn work(folder: &Path, stories: &[Story], turn: Option<usize>, verbose: bool
             Ok(Ok(End::NotMet)) => Answer::NotMet,
             Ok(Err(why)) => Answer::Failed(why),
             Err(panic) => {
-                processes::quiet();
+                processes::clear();
                 let why = panic.downcast_ref::<String>().cloned();
                 let why = why.or_else(|| panic.downcast_ref::<&str>().map(|&why| why.to_owned())).unwrap_or_default();
                 Answer::Failed(format!("panicked: {why}\n{}", trial.world.log()))
@@ -95,7 +95,7 @@ fn plan(world: &World, found: &Reference, turn: Option<usize>) -> Plan {
         acts: found.acts.iter().map(|act| format!("{act:?}")).collect(),
         passages: found.passages.iter().map(Vec::len).sum(),
         points,
-        cases: found.cases(turn).iter().map(ToString::to_string).collect(),
+        cases: found.cases(turn, world.story.pauses).iter().map(ToString::to_string).collect(),
         lines: found.lines.clone(),
         told: world.read("state/ledger.jsonl").lines().map(str::to_owned).collect(),
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::copies::{Copies, Thing, walk};
 use super::key::{self, Keys, transitions};
-use super::processes::{quiet, run};
+use super::processes::{self, quiet, run};
 use super::support::night::{Night, text};
 
 /// The pulse of a run's end never comes: the test ticks instead, so that one thing happens after the other.
@@ -39,6 +39,8 @@ pub struct Story {
     pub hand: fn(&World, &str),
     /// Looks at the world after each act, as a person's own notes.
     pub note: fn(&World),
+    /// Whether somebody else comes while one waits.
+    pub pauses: bool,
 }
 
 /// One night, and its copies.
@@ -110,6 +112,7 @@ impl World {
 
     /// Brings a copy back. A worktree that was claimed by its inode has another one now.
     pub fn bring_back(&self, number: usize) {
+        processes::clear();
         self.copies.borrow_mut().bring_back(number);
         for file in &self.claims.borrow()[number] {
             let claim = key::claimed(file).map(|folder| key::inode(&folder)).unwrap_or_default();
@@ -227,7 +230,7 @@ impl World {
                 .iter()
                 .any(|skipped| name == Path::new(skipped))
         }) {
-            asked.push_str(&format!("{name:?} {thing:?}\n"));
+            asked += &format!("{} {thing:?}\n", name.display());
         }
         let known = self.git.borrow().get(&asked).cloned();
         let said = known.unwrap_or_else(|| {
@@ -238,7 +241,7 @@ impl World {
             self.git.borrow_mut().insert(asked, said.clone());
             said
         });
-        self.keys.borrow_mut().lines(&self.base, &said)
+        self.keys.borrow_mut().lines(&self.base, &format!("{said} {} hang", processes::left()))
     }
 
     /// The same in few letters.
@@ -328,10 +331,13 @@ impl World {
                 || shown.starts_with("repo/.git/worktrees/")
                 || (shown.starts_with("repo/.git/")
                     && !shown.contains("refs/")
-                    && (file.ends_with(".lock") || file.starts_with("autometta-")));
+                    && (name.extension().is_some_and(|end| end == "lock") || file.starts_with("autometta-")));
             if ours && !is_of_the_living(&file) {
                 left.push(shown);
             }
+        }
+        if processes::left() > 0 {
+            left.push(format!("{} processes", processes::left()));
         }
         let worktrees = self.git(&["worktree", "list"]);
         if worktrees.lines().count() > 1 {
