@@ -446,6 +446,22 @@ impl Sum {
     }
 }
 
+/// A command that an operator may give, on any of the stages.
+fn drawn_command(dice: &mut Dice) -> Command {
+    let stage = ["01-a", "02-b", "03-c"][usize::try_from(dice.roll(3)).expect("small")];
+    let (stage, why) = (stage.parse().expect("id"), String::from("no"));
+    match dice.roll(20) {
+        0 => Command::Cancel(stage),
+        1..=5 => Command::Requeue(stage),
+        6 => Command::Answer(stage),
+        7 => Command::Halt(String::new()),
+        8..=10 => Command::Approve(stage),
+        11 => Command::Reject { stage, why, then: Rejected::Ends },
+        12 => Command::Reject { stage, why, then: Rejected::IsReworked },
+        _ => Command::Resume,
+    }
+}
+
 /// Lives through one night.
 fn night(seed: u64) -> Sum {
     let one = "- **Verifier:** V <v@local>";
@@ -496,19 +512,7 @@ fn night(seed: u64) -> Sum {
     for round in 0..120_u64 {
         world.now += TimeDelta::minutes(7);
         if world.dice.roll(3) == 0 {
-            let stage: StageId =
-                ["01-a", "02-b", "03-c"][usize::try_from(world.dice.roll(3)).expect("small")].parse().expect("id");
-            let why = String::from("no");
-            let command = match world.dice.roll(20) {
-                0 => Command::Cancel(stage),
-                1..=5 => Command::Requeue(stage),
-                6 => Command::Answer(stage),
-                7 => Command::Halt(String::new()),
-                8..=10 => Command::Approve(stage),
-                11 => Command::Reject { stage, why, then: Rejected::Ends },
-                12 => Command::Reject { stage, why, then: Rejected::IsReworked },
-                _ => Command::Resume,
-            };
+            let command = drawn_command(&mut world.dice);
             assert_eq!(command, recorded(&command), "a command survives its record");
             if let Ok(done) = operate(&state, &budget, command, world.now) {
                 (state, budget) = (done.state, done.budget);

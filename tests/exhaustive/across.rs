@@ -6,7 +6,7 @@ use autometta::core::budget::{HaltReason, Window};
 use autometta::core::exit::RefusalClass;
 use autometta::core::ids::{Role, RunId};
 use autometta::core::quantity::{MicroUsd, Tokens};
-use autometta::core::state::{Chore, EndStatus, Flight, Life, Said, Stage, State};
+use autometta::core::state::{Chore, EndStatus, Flight, Life, NextRun, RunOutcome, Said, Stage, State};
 use autometta::core::step::{Effect, Step, step};
 
 use super::explore::is_operator;
@@ -14,7 +14,7 @@ use super::invariants::survives_its_file;
 use super::sights::Briefs;
 use super::strangers;
 use super::tally::{Broken, Tally, hold};
-use super::world::{Effects, Event, Exit, Facts, Fleet, Land, Model, Node, Seen, family};
+use super::world::{Around, Effects, Event, Exit, Facts, Fleet, Land, Model, Node, Seen, family};
 
 /// What must hold across one fire.
 pub fn fire(
@@ -38,6 +38,8 @@ pub fn fire(
         hold!(tally, HaltStays, budget.1.halted || lifted, "{:?}", before.budget.halt_reasons);
     }
     asked(model, before, event, done, facts, tally)?;
+    landed(before, done, tally)?;
+    refused_for_good(model, before, event, done, tally)?;
     for (index, (stage, after)) in before.state.stages.iter().zip(&done.state.stages).enumerate() {
         hold!(tally, OverStays, stage.id == after.id, "{} went away", stage.id);
         charged(model, index, stage, after, event, tally)?;
@@ -91,22 +93,67 @@ fn dispatched(
             let held = open && breaker.probe.as_ref() != Some(run);
             hold!(tally, NotWhileBroken, !held, "{run} of {name}");
         }
-        if model.scope.weather || model.scope.quota {
+        if model.scope.has(Around::Providers) || model.scope.has(Around::Quotas) {
             let away = facts.offline.contains(name) || facts.quota.contains_key(name);
             hold!(tally, NotWhilePutOff, !away, "{run} of {name}");
         }
     }
-    if model.scope.fleet && flight.reserved.tokens.0 > 0 {
+    if model.scope.has(Around::FleetsDay) && flight.reserved.tokens.0 > 0 {
         hold!(tally, WithinTheFleetsDay, facts.fleet == Fleet::Room, "{run}");
     }
     within_the_caps(model, done, stage, flight, tally)?;
     if run.role == Role::Worker {
         worker_dispatched(model, &done.state, facts, stage, tally)?;
+        if let Some(known) = before.state.stage(&stage.id) {
+            let again = match &known.life {
+                Life::Pending(pending) => matches!(pending.next, NextRun::Again { .. }) && known.attempt > 0,
+                _ => stage.failures == known.failures,
+            };
+            let due = if again { known.attempt } else { known.attempt + 1 };
+            hold!(tally, AttemptOfItsOwn, stage.attempt == due, "{run} after {}", known.attempt);
+        }
     }
     let again = facts.ended.contains(run);
     hold!(tally, NotAfterItsEnd, !again, "{run}");
     let launched = done.effects.iter().any(|effect| matches!(effect, Effect::Launch { run: one } if one == run));
     hold!(tally, AskedAgain, launched, "{run} of {} is in flight, and nothing launches it", stage.id);
+    Ok(())
+}
+
+/// A refusal that no further try would mend, or that was one too many, is the last of its role and seat.
+fn refused_for_good(model: &Model, before: &Node, event: Event, done: &Step, tally: &Tally) -> Result<(), Broken> {
+    let Event::Run(index, place, Seen::Ended(Exit::Refused(class, _), _)) = event else { return Ok(()) };
+    let (stage, after) = (&before.state.stages[index], &done.state.stages[index]);
+    let run = &stage.life.flights()[place].run;
+    let same = |other: &RunId| (other.role, other.seat, other.attempt) == (run.role, run.seat, run.attempt);
+    let of_seat = after.history.iter().rev().filter(|past| (past.run.role, past.run.seat) == (run.role, run.seat));
+    let row = of_seat.take_while(|past| past.outcome == RunOutcome::Refused).count();
+    let for_good = match class {
+        RefusalClass::Context => true,
+        RefusalClass::Overloaded | RefusalClass::Network => row > model.policy.deferrals as usize,
+        _ => false,
+    };
+    if for_good && run.role != Role::Gate {
+        let asked = after.life.flights().iter().any(|flight| same(&flight.run));
+        hold!(tally, RefusedForGood, !asked, "{run}");
+    }
+    Ok(())
+}
+
+/// What a landing does to what is counted in a row and since the last one.
+fn landed(before: &Node, done: &Step, tally: &Tally) -> Result<(), Broken> {
+    let ends =
+        |stage: &Stage, of: &dyn Fn(EndStatus) -> bool| matches!(&stage.life, Life::Over(over) if of(over.status));
+    let now = |of: &dyn Fn(EndStatus) -> bool| {
+        let pairs = before.state.stages.iter().zip(&done.state.stages);
+        pairs.filter(|(before, after)| ends(after, of) && !ends(before, of)).count()
+    };
+    if now(&|status| status == EndStatus::Completed) > 0 && now(&EndStatus::is_failure) == 0 {
+        let (failures, since) = (done.budget.consecutive_failures, done.budget.since_landing);
+        // The fire at hand is counted after it.
+        let anew = failures == 0 && since.tokens.0 == 0 && since.ticks <= 1;
+        hold!(tally, LandingCountsAnew, anew, "{failures} failures in a row, and {since:?}");
+    }
     Ok(())
 }
 
@@ -175,6 +222,13 @@ fn share_a_claim(one: &Stage, other: &Stage) -> bool {
 /// What was not done is asked for, what was done is not, and nothing that would do harm.
 fn asked(model: &Model, before: &Node, event: Event, done: &Step, facts: &Facts, tally: &Tally) -> Result<(), Broken> {
     let asks = |wanted: &dyn Fn(&Effect) -> bool| done.effects.iter().any(wanted);
+    let is_done = |stage: &_, chore: &_| facts.done.chores.iter().any(|(of, one)| of == stage && one == chore);
+    for lost in &facts.done.lost {
+        // A run branch points to the newest candidate only.
+        if !matches!(lost, Effect::Chore { chore: Chore::PointRunBranch { .. }, .. }) {
+            hold!(tally, NotForgotten, done.effects.contains(lost), "{lost:?}");
+        }
+    }
     for effect in &done.effects {
         match effect {
             Effect::Launch { run } => {
@@ -189,6 +243,14 @@ fn asked(model: &Model, before: &Node, event: Event, done: &Step, facts: &Facts,
                     _ => false,
                 };
                 hold!(tally, NotIntoEdits, !blocked, "{stage} at {event:?}");
+            }
+            Effect::Chore { stage, chore } if is_done(stage, chore) => {
+                // It may be wanted once more by what has happened since.
+                let again = done.notes.iter().any(|note| note.stage.as_ref() == Some(stage));
+                hold!(tally, DoneIsDone, again, "{chore:?} of {stage}");
+            }
+            Effect::Tell { key } if model.effects == Effects::MayBeLost => {
+                hold!(tally, DoneIsDone, !facts.done.told.contains(key), "to tell {key}");
             }
             Effect::Chore { stage, chore: Chore::Clear { run } } => {
                 let flies = done.state.flights().any(|(_, flight)| flight.run == *run);
@@ -291,9 +353,7 @@ fn attempts(before: &Stage, after: &Stage, event: Event, tally: &Tally) -> Resul
     let blameless = match event {
         Event::Run(_, _, Seen::Ended(Exit::Refused(class, _), _)) => class != RefusalClass::Context,
         Event::Run(_, _, Seen::Ended(exit, _)) => matches!(exit, Exit::ToldToEnd | Exit::ModelLimit),
-        Event::Run(_, _, Seen::Begins) => true,
         Event::Landing(_, land) => land != Land::Rebased,
-        Event::Run(_, _, Seen::LaunchFailed | Seen::UnsupervisedOverTime | Seen::Lost(_)) => true,
         _ => true,
     };
     // What another seat has said before counts once nobody is asked any more.

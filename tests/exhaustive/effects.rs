@@ -34,8 +34,12 @@ pub fn carry_out(model: &Model, done: &Step, fate: u16, facts: &mut Facts, tally
         return Ok(());
     }
     facts.done.losses = if fate == ALL { 0 } else { facts.done.losses + 1 };
+    facts.done.lost.clear();
     for (place, effect) in done.effects.iter().enumerate() {
         if place < 16 && fate & (1 << place) == 0 {
+            if matches!(effect, Effect::Chore { .. } | Effect::Tell { .. }) {
+                facts.done.lost.push(effect.clone());
+            }
             continue;
         }
         match effect {
@@ -60,7 +64,7 @@ pub fn carry_out(model: &Model, done: &Step, fate: u16, facts: &mut Facts, tally
         }
     }
     let state = &done.state;
-    let Done { stopped, chores, told, landed: _, losses: _ } = &mut facts.done;
+    let Done { stopped, chores, told, landed: _, lost: _, losses: _ } = &mut facts.done;
     stopped.retain(|run| state.flights().any(|(_, flight)| flight.run == *run));
     chores.retain(|(of, chore)| state.stage(of).is_some_and(|stage| stage.chores.contains(chore)));
     told.retain(|key| state.notices.iter().any(|notice| notice.key == *key));

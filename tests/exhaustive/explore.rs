@@ -99,7 +99,9 @@ impl<'m> Walk<'m> {
         };
         let names: Vec<&'static str> = commands.iter().map(person::name).collect();
         let Ok(done) = operate_all(&node.state, &node.budget, commands, facts.now) else { return Ok(None) };
-        names.into_iter().for_each(|name| self.tally.gave(name));
+        for name in names {
+            self.tally.gave(name);
+        }
         for (before, after) in node.state.stages.iter().zip(&done.state.stages) {
             across::may_land(model, before, after, &facts, &self.tally)?;
         }

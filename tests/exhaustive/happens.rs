@@ -7,7 +7,9 @@ use autometta::core::state::{Awaits, Flight, Life, Stage};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::world::families;
-use super::world::{Effects, Event, Exit, Fleet, Gates, Hand, Land, Left, Model, Node, Orders, Product1, Seen, Word};
+use super::world::{
+    Around, Effects, Event, Exit, Fleet, Gates, Hand, Land, Left, Model, Node, Orders, Product1, Seen, Word,
+};
 
 /// How long a time is that a rolling window's quarter may add.
 const QUARTER: TimeDelta = TimeDelta::minutes(15);
@@ -76,14 +78,14 @@ impl Model {
         let mut events = Vec::new();
         let here = |name| self.briefs.iter().flat_map(|brief| &brief.members).any(|m| m.placed.family == name);
         for (index, name) in families().into_iter().enumerate().filter(|(_, name)| here(name.clone())) {
-            if self.scope.weather {
+            if self.scope.has(Around::Providers) {
                 events.push(Event::Reach(index, node.facts.offline.contains(&name)));
             }
-            if self.scope.quota {
+            if self.scope.has(Around::Quotas) {
                 events.push(Event::Quota(index, node.facts.quota.contains_key(&name)));
             }
         }
-        if self.scope.fleet {
+        if self.scope.has(Around::FleetsDay) {
             let all = [Fleet::Room, Fleet::Full, Fleet::Unknown];
             events.extend(all.into_iter().filter(|now| *now != node.facts.fleet).map(Event::Fleet));
         }

@@ -386,6 +386,7 @@ fn of_the_whole(out: &mut Writer, node: &Node) {
     out.flag(curfew.is_some());
     out.time_to(out.model.day_moments(node.facts.now).first().copied());
     out.word(node.facts.done.losses);
+    out.word(node.facts.done.lost.len());
     if out.model.budget.token_cap_total.is_some() {
         out.word(node.facts.allowed);
     }
@@ -556,6 +557,8 @@ fn write_window(out: &mut Writer, window: Window, began: Option<DateTime<Utc>>, 
             Some(_) => out.time(leaves),
             None => out.flag(leaves.is_some()),
         }
-        sum.into_iter().for_each(|count| out.word(count));
+        for count in sum {
+            out.word(count);
+        }
     }
 }

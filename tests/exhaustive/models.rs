@@ -15,8 +15,8 @@ use autometta::core::schedule::{DaySpans, LocalRules};
 use chrono::TimeDelta;
 
 use super::world::{
-    Effects, EndedByCap, Exit, Gates, Hand, Land, Left, Model, Orders, PER_RUN, Papers, Says, Scope, Stated, Usage1,
-    Word, brief,
+    Around, Effects, EndedByCap, Exit, Gates, Hand, Land, Left, Model, Orders, PER_RUN, Papers, Says, Scope, Stated,
+    Usage1, Word, brief,
 };
 
 const ONE: &str = "- **Verifier:** V <v@local>";
@@ -180,12 +180,12 @@ fn effects() -> Vec<Model> {
         },
         Model {
             alike: true,
-            policy: Policy { verifier_retries: 0, ..policy() },
+            policy: strict(),
             effects: Effects::MayBeLost,
             ..model(
                 "a panel of two, effects that are lost",
                 vec![card("01-a", PANEL, "")],
-                Scope { exits: vec![Exit::Clean], ..representative() },
+                Scope { exits: vec![Exit::Clean], landings: vec![Land::Rebased, Land::Overlap], ..representative() },
             )
         },
     ]
@@ -256,7 +256,7 @@ fn money() -> Vec<Model> {
             },
             ..model(
                 "caps of a stage, and spend without a landing",
-                vec![card("01-a", PANEL, "\n## Budget\n- **Stage tokens:** 500\n"), card("02-b", ONE, "")],
+                vec![card("01-a", PANEL, "\n## Budget\n- **Stage tokens:** 400\n"), card("02-b", ONE, "")],
                 Scope { usage: Usage1::Unknown, orders: vec![Orders::Resume], ..smooth(&[Exit::Killed]) },
             )
         },
@@ -271,6 +271,18 @@ fn money() -> Vec<Model> {
                 "stages that are held back by what an attempt usually takes",
                 vec![card("01-a", ONE, ""), card("02-b", ONE, "")],
                 Scope { usage: Usage1::ByEnd, ..smooth(&[Exit::Killed]) },
+            )
+        },
+        Model {
+            budget: Budget {
+                pace: vec![pace(Role::Worker, "one"), pace(Role::Verifier, "two")],
+                ..budget(3 * PER_RUN)
+            },
+            policy: strict(),
+            ..model(
+                "the same, until a person raises the cap",
+                vec![card("01-a", ONE, ""), card("02-b", ONE, "")],
+                Scope { usage: Usage1::ByEnd, orders: vec![Orders::Raise], ..smooth(&[Exit::Killed]) },
             )
         },
     ]
@@ -297,6 +309,7 @@ fn providers() -> Vec<Model> {
     let named: BTreeMap<FamilyName, Identity> =
         [("two", "X2 <x2@local>")].map(|(of, who)| (of.parse().expect("family"), who.parse().expect("who"))).into();
     let relieved = card("01-a", ONE, "- **Fallback:** X <x@local>; W2 <w2@local>");
+    let climbs = card("01-a", ONE, "- **Escalation:** W2 <w2@local>\n- **Fallback:** X <x@local>");
     let curfew = DaySpans::One("01:00-06:00".parse().expect("span"));
     vec![
         Model {
@@ -321,18 +334,47 @@ fn providers() -> Vec<Model> {
             )
         },
         Model {
+            briefs: vec![brief(&climbs, &named)],
+            ..model(
+                "a ladder, fallbacks, and an operator",
+                vec![climbs],
+                Scope {
+                    words: vec![Word::Pass, Word::Fail, Word::Blocked],
+                    says: vec![Says::Requeue, Says::Cancel, Says::Answer],
+                    ..smooth(&[LIMIT])
+                },
+            )
+        },
+        Model {
+            alike: true,
+            policy: Policy {
+                deferrals: 2,
+                breaker: BreakerPolicy { failures: 2, window: TimeDelta::minutes(10) },
+                ..strict()
+            },
+            ..model(
+                "a panel, and its provider's breaker",
+                vec![card("01-a", PANEL, "")],
+                Scope {
+                    words: vec![Word::Nothing, Word::Pass],
+                    says: vec![Says::Cancel],
+                    ..smooth(&[overloaded, Exit::Refused(RefusalClass::Context, Stated::No)])
+                },
+            )
+        },
+        Model {
             policy: strict(),
-            ..model("no network", vec![card("01-a", ONE, "")], Scope { weather: true, ..smooth(&[]) })
+            ..model("no network", vec![card("01-a", ONE, "")], Scope { around: &[Around::Providers], ..smooth(&[]) })
         },
         Model {
             policy: Policy { local: LocalRules { curfew, ..LocalRules::default() }, ..policy() },
             ..model(
                 "a curfew, and no quota",
                 vec![card("01-a", ONE, "")],
-                Scope { quota: true, gates: vec![Gates::Passed, Gates::Failed], ..smooth(&[]) },
+                Scope { around: &[Around::Quotas], gates: vec![Gates::Passed, Gates::Failed], ..smooth(&[]) },
             )
         },
-        model("a fleet's day", vec![card("01-a", ONE, "")], Scope { fleet: true, ..smooth(&[LIMIT]) }),
+        model("a fleet's day", vec![card("01-a", ONE, "")], Scope { around: &[Around::FleetsDay], ..smooth(&[LIMIT]) }),
     ]
 }
 

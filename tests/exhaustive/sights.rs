@@ -24,8 +24,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::happens::midnight;
 use super::world::{
-    CAPS, Effects, EndedByCap, Event, Exit, Facts, Fleet, Gates, Hand, Land, Left, Model, Node, PER_RUN, Papers,
-    Product1, Seen, Stated, Usage1, Word, families, family, object,
+    Around, CAPS, Effects, EndedByCap, Event, Exit, Facts, Fleet, Gates, Hand, Land, Left, Model, Node, PER_RUN,
+    Papers, Product1, Seen, Stated, Usage1, Word, families, family, object,
 };
 
 /// How much later the next fire is where notices are named by its time; elsewhere no time passes but by itself.
@@ -116,17 +116,17 @@ impl Model {
         }
         facts.quota.retain(|_, reading| !reading.is_stale(now));
         for name in families() {
-            if self.scope.weather {
+            if self.scope.has(Around::Providers) {
                 let fair = !facts.offline.contains(&name);
                 let weather = if fair { Weather::Fair } else { Weather::Offline("no answer".to_owned()) };
                 seen.weather.insert(name.clone(), weather);
             }
-            if self.scope.quota {
+            if self.scope.has(Around::Quotas) {
                 let reading = facts.quota.get(&name).cloned();
                 seen.quota.insert(name, reading);
             }
         }
-        if self.scope.fleet {
+        if self.scope.has(Around::FleetsDay) {
             let began = midnight(now);
             seen.fleet = Some(FleetDay {
                 began,

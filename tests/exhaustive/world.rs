@@ -13,6 +13,7 @@ use autometta::core::policy::Policy;
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
 use autometta::core::quota::Reading;
 use autometta::core::state::{Chore, Reservation, State};
+use autometta::core::step::Effect;
 use autometta::core::verdict::Verdict;
 use chrono::{DateTime, Utc};
 
@@ -65,6 +66,8 @@ pub struct Done {
     pub told: BTreeSet<NoticeKey>,
     /// The candidate of a stage that is on the base.
     pub landed: BTreeMap<StageId, ObjectId>,
+    /// Chores and notices that the last fire asked for and that were lost.
+    pub lost: Vec<Effect>,
     /// How many fires in a row, up to now, lost something.
     pub losses: u8,
 }
@@ -264,14 +267,18 @@ pub struct Scope {
     pub orders: Vec<Orders>,
     /// Whether runs may be lost, never start, or lose their supervisor; cards break; branches vanish.
     pub accidents: bool,
-    /// Whether providers come and go.
-    pub weather: bool,
-    /// Whether quotas do.
-    pub quota: bool,
-    /// Whether the fleet's day fills up.
-    pub fleet: bool,
+    /// What comes and goes around it.
+    pub around: &'static [Around],
     /// What runs are seen to have used.
     pub usage: Usage1,
+}
+
+/// What comes and goes of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    Providers,
+    Quotas,
+    FleetsDay,
 }
 
 /// What runs are seen to have used.
@@ -332,11 +339,13 @@ impl Scope {
             says: Vec::new(),
             orders: Vec::new(),
             accidents: true,
-            weather: false,
-            quota: false,
-            fleet: false,
+            around: &[],
             usage: Usage1::Unknown,
         }
+    }
+
+    pub fn has(&self, around: Around) -> bool {
+        self.around.contains(&around)
     }
 
     /// What runs of a role may leave.

@@ -309,7 +309,14 @@ fn seat_ended(
                 seat.not_before = not_before;
                 None
             }
-            PutOff::Never(status, reason) => Some((status, reason)),
+            PutOff::Never(status, reason) if seat.number.is_none() => Some((status, reason)),
+            // The others of its panel decide without it.
+            PutOff::Never(_, Reason { code, detail }) => {
+                turn.note(&stage.id, Some(&flight.run), "no-verdict", format!("{code}: {detail}"));
+                let (run, words) = (flight.run.clone(), format!("{code}: {detail}"));
+                seat.vote = Some(Ballot { run, said: Said::Nothing, words, criteria: Vec::new() });
+                None
+            }
         };
     }
     match (outcome.course(), verdict) {
