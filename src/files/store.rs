@@ -286,7 +286,11 @@ impl Store {
         let version = TRANSACTION_VERSION;
         let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
         let (txn, bytes) = txn.sealed().map_err(encode)?;
-        atomic::write(&self.layout.txn(), &bytes, Durability::Durable)?;
+        if let Err(error) = atomic::write(&self.layout.txn(), &bytes, Durability::Durable) {
+            // Where only the sync of its name failed, it stands there, and the next tick carries it out.
+            let stands = document::read(&self.layout.txn()).is_ok_and(|there| there.as_deref() == Some(&bytes[..]));
+            return Err(if stands { StoreError::Decided(Box::new(error.into())) } else { error.into() });
+        }
         self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
     }
 
