@@ -313,7 +313,12 @@ impl<D: Disk> Store<D> {
         let version = TRANSACTION_VERSION;
         let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
         let (txn, bytes) = txn.sealed().map_err(encode)?;
-        atomic::write_on(&self.disk, &self.layout.txn(), &bytes, Durability::Durable)?;
+        if let Err(error) = atomic::write_on(&self.disk, &self.layout.txn(), &bytes, Durability::Durable) {
+            // Where only the sync of its name failed, it stands there, and the next tick carries it out.
+            let stands = document::read_on(&self.disk, &self.layout.txn())
+                .is_ok_and(|there| there.as_deref() == Some(&bytes[..]));
+            return Err(if stands { StoreError::Decided(Box::new(error.into())) } else { error.into() });
+        }
         self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
     }
 

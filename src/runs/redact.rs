@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -155,9 +155,9 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Copies a stream to its end, redacted. What cannot be written is dropped, as a full disk drops it, so that whoever
-/// writes to the other end is not held up.
-pub(super) fn pump(mut from: impl Read, into: &mut File, redactor: &Redactor) {
+/// Copies a stream to its end, redacted. What cannot be written is dropped, so that whoever writes to the other end is
+/// not held up, and `failed` is told: nobody meters what is not in the log.
+pub(super) fn pump(mut from: impl Read, into: &mut File, redactor: &Redactor, failed: &dyn Fn(io::Error)) {
     let mut stream = Stream::new(redactor);
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -165,14 +165,14 @@ pub(super) fn pump(mut from: impl Read, into: &mut File, redactor: &Redactor) {
             Ok(0) => break,
             Ok(read) => {
                 let bytes = stream.push(&chunk[..read]);
-                drop(fault::write!("log.write-redacted", &bytes, |bytes| into.write_all(bytes)));
+                fault::write!("log.write-redacted", &bytes, |bytes| into.write_all(bytes)).unwrap_or_else(failed);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
     let rest = stream.finish();
-    drop(fault::write!("log.end-redacted", &rest, |bytes| into.write_all(bytes)));
+    fault::write!("log.end-redacted", &rest, |bytes| into.write_all(bytes)).unwrap_or_else(failed);
 }
 
 /// Everything that a value may look like.

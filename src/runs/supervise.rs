@@ -84,6 +84,8 @@ struct Ending {
     gates: Vec<GateResult>,
     meter: MeterResult,
     redactor: Arc<Redactor>,
+    /// What kept output from its log.
+    unlogged: Option<io::Error>,
 }
 
 /// Runs the program and says how it went. An error is our own: what was handed in could not be kept, so that the run
@@ -96,6 +98,9 @@ fn carry_out(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<ExitRecord, RunE
         tell(&format!("{COULD_NOT_START}{fault}"));
         Ending { fault: Some(fault), ..Ending::default() }
     });
+    if let Some(error) = ending.unlogged {
+        return Err(RunError::io("write the logs of", claim.dir.path())(error));
+    }
     let ran = ending.exit.is_some();
     if !ending.gates.is_empty()
         && let Err(error) = dir::write(&claim.dir.gates_file(), &ending.gates, Durability::Durable)
@@ -215,8 +220,7 @@ fn run_program(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<Ending, String
                 cut: gated.cut,
                 fault: gated.fault,
                 gates: gated.results,
-                meter: MeterResult::default(),
-                redactor: Arc::default(),
+                ..Ending::default()
             };
             (ending, gated.all_gone)
         }
@@ -229,6 +233,7 @@ fn run_program(claim: &Claim, meter_for: &MeterFor<'_>) -> Result<Ending, String
         Err(error) => log(&format!("the logs cannot be read, so the usage is unknown: {error}")),
     }
     ending.redactor = redactor;
+    ending.unlogged = pumps.failure();
     Ok(ending)
 }
 

@@ -259,6 +259,10 @@ impl<'a> Watch<'a> {
         {
             return Some(Cut::Refused(refused.refusal));
         }
+        if self.pumps.have_failed() {
+            // What is not in the log counts for no cap. The run is lost, and its end is nobody's to judge.
+            return Some(Cut::Run(EndedBy::OutputCap));
+        }
         if self.last_size > caps.output_bytes || self.disk_is_low() {
             self.over_output = self.last_size > caps.output_bytes;
             return Some(Cut::Run(EndedBy::OutputCap));

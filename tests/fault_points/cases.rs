@@ -320,7 +320,10 @@ impl Trial<'_> {
         let (world, reference) = (self.world, self.reference);
         let outcome = world.outcome();
         world.verify();
-        let left = world.leftovers();
+        let mut left = world.leftovers();
+        // The next tick at which something happens sweeps what its writer left; after the last two acts nothing does.
+        let is_last = case.step + 2 >= reference.acts.len();
+        left.retain(|name| !is_last || !name.ends_with("autometta-tmp"));
         if !left.is_empty() {
             return Err(format!("left behind: {left:?}\n{}", world.log()));
         }
