@@ -246,6 +246,7 @@ impl<C: Cast> Night<C> {
                 Ok(turned) if !is_dead => {
                     self.idle = if turned.notes.is_empty() { turned.idle + 1 } else { turned.idle };
                     self.tell(&turned.notes, self.ground.clock.now());
+                    self.ground.truth.goes_by(&turned.loaded);
                     self.loaded = turned.loaded;
                     self.is_known = true;
                 }
