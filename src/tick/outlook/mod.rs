@@ -40,6 +40,8 @@ const USUAL_NIGHTS: u32 = 500;
 const FEWEST_NIGHTS: u32 = 100;
 /// How many stages a night may have before there are fewer nights.
 const USUAL_STAGES: u32 = 20;
+/// The most days of the fleet that are looked at.
+const MOST_DAYS: usize = 32;
 /// How often caps are raised that turned out too low still.
 const MOST_RAISES: u32 = 6;
 /// The most nights that are played at once.
@@ -186,7 +188,7 @@ fn scene(
     let committer = signature.and_then(|who| format!("{} <{}>", who.name(), who.email()).parse().ok());
     let mut days = Vec::new();
     let mut at = now;
-    while let Some(day) = fleet::look(site, loaded, at).filter(|_| at < until) {
+    while let Some(day) = fleet::look(site, loaded, at).filter(|_| at < until && days.len() < MOST_DAYS) {
         at = day.ends.max(at + TimeDelta::hours(1));
         days.push(day);
     }

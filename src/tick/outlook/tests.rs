@@ -333,7 +333,8 @@ struct Drawing<'a> {
     scene: &'a Scene,
     night: u64,
     /// Set where a run has come out in a way that this other world tells apart, and the outlook's does not: what lies
-    /// outside a card stays in the worktree of the attempts that follow, and a cap has figures.
+    /// outside a card stays in the worktree of the attempts that follow, a refused worker leaves nothing, and a cap has
+    /// figures.
     differs: &'a Cell<bool>,
 }
 
@@ -343,12 +344,15 @@ impl Cast for Drawing<'_> {
         let doer = Doer { role: flight.run.role, family: flight.family.clone(), model: flight.model.clone() };
         let mut chance = Chance::new(self.scene.seed, self.night, &flight.run.to_string());
         let drawn = self.scene.agents.draw(&doer, &flight.reserved, None, &mut chance);
-        let is_told_apart = matches!((flight.run.role, drawn.end), (Role::Worker, End::Bad) | (_, End::OverCap(_)));
+        let is_told_apart =
+            matches!((flight.run.role, drawn.end), (Role::Worker, End::Bad | End::Refused(_)) | (_, End::OverCap(_)));
         self.differs.set(self.differs.get() || is_told_apart);
         let leaves = match (flight.run.role, drawn.end) {
             (Role::Worker, End::Good) => Leaves::Handoff(HandoffStatus::Pass, Change::Deliverables),
             (Role::Worker, End::GaveUp) => Leaves::Handoff(HandoffStatus::Fail, Change::Deliverables),
             (Role::Worker, End::Asked) => Leaves::Handoff(HandoffStatus::Blocked, Change::Deliverables),
+            // A worker that was cut short has worked, and goes on from there.
+            (Role::Worker, _) => Leaves::Work(Change::Deliverables),
             (Role::Gate, End::Good) => Leaves::Gates(GatePlay::Passes),
             (Role::Gate, End::Bad) => Leaves::Gates(GatePlay::Fails(0)),
             (Role::Gate, _) => Leaves::Gates(GatePlay::Killed),
@@ -379,7 +383,7 @@ fn both_simulated_worlds_come_to_the_same() {
             20,
             100_000,
         ),
-        runs(Role::Worker, &[(End::Refused(refused), 12)], 3, 1_000),
+        runs(Role::Verifier, &[(End::Refused(refused), 12)], 3, 1_000),
         runs(Role::Gate, &[(End::Good, 60), (End::Bad, 30), (End::Crashed, 10)], 1, 0),
         runs(Role::Verifier, &[(End::Good, 60), (End::Bad, 25), (End::Asked, 5), (End::Silent, 10)], 4, 20_000),
     ]
