@@ -89,7 +89,7 @@ fn next(world: &World, idle: bool) -> Option<Act> {
     if (is_damaged && is_halted) || (is_torn && t("torn")) {
         return command(&["doctor", "--restore", "--yes"]);
     }
-    if is_halted && happened("02-late", "dispatch-configuration-fault") && !t("program") {
+    if is_halted && budget.contains("could not be started for 02-late") && !t("program") {
         return Some(Act::Hand("program"));
     }
     if !happened("01-stop", "queued") {
