@@ -102,7 +102,7 @@ fn lengthen(path: &Path, runs: u32) {
             .collect();
         at += chrono::TimeDelta::minutes(1);
         let head = ledger::head(path).expect("head");
-        let lines = ledger::lines(&head, &notes, at, 1, Tokens(0), MicroUsd(0)).expect("lines");
+        let lines = ledger::lines(&head, &notes, at, 1, Tokens(0), MicroUsd(0), None).expect("lines");
         file.write_all(lines.as_bytes()).expect("written");
     }
 }
