@@ -85,7 +85,7 @@ fn sound(layout: &Layout) -> [String; 3] {
     [
         store::encode_state(layout, &loaded.state).expect("state"),
         store::encode_budget(layout, &loaded.budget).expect("budget"),
-        ledger::lines(&head, &notes, DateTime::UNIX_EPOCH, 2, tokens, cost).expect("ledger"),
+        ledger::lines(&head, &notes, DateTime::UNIX_EPOCH, 2, tokens, cost, None).expect("ledger"),
     ]
 }
 
