@@ -28,7 +28,7 @@ pub struct SimulateArgs {
     /// one: when nothing moves any more, after a day at most.
     #[arg(long, value_name = "TIME")]
     pub until: Option<Until>,
-    /// How many nights; without a number 500, fewer where more than 20 stages are queued.
+    /// How many nights; without a number 500, and fewer, but at least 50, where more than 34 stages are queued.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub nights: Option<u32>,
     /// Another seed draws other nights; the same one draws the same.

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::budget::{Budget, Unit};
+use super::budget::{Budget, HaltReason, Unit};
 use super::ids::StageId;
 use super::inbox::{self, Item};
 use super::notice;
@@ -243,7 +243,7 @@ pub fn of(played: &Played<'_>) -> Outlook {
         ends_at: times(nights.iter().filter_map(|fate| fate.quiet_at)),
         goes_on_percent: percent(nights, |fate| fate.quiet_at.is_none()),
         queue: open.iter().map(|stage| stage_ahead(stage, nights)).collect(),
-        advice: advice(budget, &spend, &waits, nothing.is_some()),
+        advice: advice(budget, &spend, &limits, &waits, nothing.is_some()),
         nothing,
         spend,
         first_limit,
@@ -337,7 +337,7 @@ impl Limit {
     pub fn in_words(&self) -> String {
         match self {
             Self::Halt(reason) => {
-                use super::budget::HaltReason as R;
+                use HaltReason as R;
                 match reason {
                     R::TokenCap => "the token cap",
                     R::CostCap => "the cost cap",
@@ -359,7 +359,7 @@ impl Limit {
 
 /// What is spent of each thing that a cap may be on.
 fn spend(played: &Played<'_>) -> Vec<SpendAhead> {
-    use super::budget::HaltReason as R;
+    use HaltReason as R;
     let budget = played.budget;
     let caps = [
         ("tokens", Unit::Tokens, R::TokenCap, budget.tokens_allowed().map(|cap| cap.0)),
@@ -460,7 +460,13 @@ fn first_line(text: &str) -> &str {
 }
 
 /// What to do before the night.
-fn advice(budget: &Budget, spend: &[SpendAhead], waits: &[WaitAhead], is_nothing: bool) -> Vec<String> {
+fn advice(
+    budget: &Budget,
+    spend: &[SpendAhead],
+    limits: &[LimitAhead],
+    waits: &[WaitAhead],
+    is_nothing: bool,
+) -> Vec<String> {
     let mut advice = Vec::new();
     let mut by_behind: Vec<&WaitAhead> = waits.iter().filter(|wait| !wait.behind.is_empty()).collect();
     by_behind.sort_by_key(|wait| std::cmp::Reverse(wait.behind.len()));
@@ -479,6 +485,16 @@ fn advice(budget: &Budget, spend: &[SpendAhead], waits: &[WaitAhead], is_nothing
             line.name.replace('-', " "),
             line.halts_percent,
             line.unit.raised_to(needed)
+        ));
+    }
+    let failures = limits.iter().find(|one| one.limit == Limit::Halt(HaltReason::FailureCap));
+    if let (Some(one), Some(cap)) = (failures.filter(|one| one.percent >= WORTH_A_LOOK), budget.consecutive_failure_cap)
+    {
+        advice.push(format!(
+            "the cap on failures in a row, {cap}, halts {} of 100 nights; mend the cards that are likely to fail, or \
+             `autometta budget set --failures {}`",
+            one.percent,
+            cap.saturating_mul(2)
         ));
     }
     advice

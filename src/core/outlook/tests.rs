@@ -141,6 +141,20 @@ fn a_question_says_how_many_stages_wait_behind_it_and_comes_first() {
 }
 
 #[test]
+fn failures_in_a_row_that_halt_many_nights_are_advised_about() {
+    let state = state(vec![stage("01-a", "")]);
+    let budget = Budget { consecutive_failure_cap: Some(3), ..Budget::default() };
+    let halted =
+        Fate { limits: vec![(Limit::Halt(HaltReason::FailureCap), now())], ..fate(&[], &[("01-a", "halted")]) };
+    let often = count(&state, &budget, &[halted.clone(), fate(&[("01-a", 1)], &[])], None);
+    assert!(often.advice[0].contains("3, halts 50 of 100 nights"), "{:?}", often.advice);
+    assert!(often.advice[0].contains("`autometta budget set --failures 6`"), "{:?}", often.advice);
+    let mut seldom = vec![fate(&[("01-a", 1)], &[]); 9];
+    seldom.push(halted);
+    assert_eq!(count(&state, &budget, &seldom, None).advice, Vec::<String>::new());
+}
+
+#[test]
 fn nothing_is_certain_only_where_no_night_does_anything() {
     let state = state(vec![stage("01-a", "")]);
     let mut budget = Budget::default();

@@ -37,13 +37,13 @@ const LONGEST: TimeDelta = TimeDelta::days(1);
 /// How many nights there are where nobody says; fewer where the queue is long.
 const USUAL_NIGHTS: u32 = 500;
 /// The fewest of them.
-const FEWEST_NIGHTS: u32 = 100;
-/// How many stages a night may have before there are fewer nights.
-const USUAL_STAGES: u32 = 20;
+const FEWEST_NIGHTS: u32 = 50;
+/// How many nights of one stage fit into a second or two; a night of twice the stages takes four times as long.
+const NIGHTS_OF_ONE: u32 = 600_000;
 /// The most days of the fleet that are looked at.
 const MOST_DAYS: usize = 32;
 /// How often caps are raised that turned out too low still.
-const MOST_RAISES: u32 = 6;
+const MOST_RAISES: u32 = 4;
 /// The most nights that are played at once.
 const MOST_THREADS: usize = 8;
 
@@ -88,7 +88,7 @@ pub fn simulate(site: &Site, ask: &Ask, progress: &mut dyn FnMut(u32, u32)) -> R
 /// How many nights fit into a second or two.
 fn usual_nights(stages: usize) -> u32 {
     let stages = u32::try_from(stages).unwrap_or(u32::MAX).max(1);
-    (USUAL_NIGHTS.saturating_mul(USUAL_STAGES) / stages).clamp(FEWEST_NIGHTS, USUAL_NIGHTS)
+    (NIGHTS_OF_ONE / stages.saturating_mul(stages)).clamp(FEWEST_NIGHTS, USUAL_NIGHTS)
 }
 
 /// The caps on spend that nine of ten nights get by with: what they take without any, and more where nights with such
