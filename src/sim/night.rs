@@ -397,7 +397,10 @@ impl<C: Cast> Night<C> {
                 self.no_timer_until = self.no_timer_until.max(awake + late);
             }
             Trouble::Sleep(time) => ground.clock.sleep(time),
-            Trouble::ClockSet(by) => ground.clock.set_by(by),
+            Trouble::ClockSet(by) => {
+                ground.clock.set_by(by);
+                ground.truth.clock_was_set = true;
+            }
             Trouble::DiskFull(_) => ground.disk.fill(true),
             Trouble::BaseOverlaps(stage) => {
                 let Some(path) = ground.path_of(stage) else { return false };

@@ -78,6 +78,8 @@ pub struct Truth {
     pub strays: BTreeMap<ObjectId, RunId>,
     /// Changes that the operator lets git merge.
     merges: BTreeSet<StageId>,
+    /// Whether somebody has set the wall's clock.
+    pub clock_was_set: bool,
     /// The number of the newest content.
     pub content: u64,
     /// Whether the operator has halted the repository.
@@ -338,7 +340,10 @@ impl Truth {
             format!("{} tokens are set aside, and {reserved} fly", budget.tokens_reserved)
         });
         let from = budget.window.start(None, now);
-        self.caps(table, from);
+        // Where somebody has set the wall's clock, nobody can say where a window begins.
+        if from.is_none() || !self.clock_was_set {
+            self.caps(table, from);
+        }
     }
 
     /// What was used since the window began is within the highest caps that there were.
