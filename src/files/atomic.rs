@@ -151,7 +151,8 @@ pub fn make_dirs(path: &Path, durability: Durability) -> Result<(), WriteError> 
 /// The same on any disk.
 pub fn make_dirs_on<D: Disk>(disk: &D, path: &Path, durability: Durability) -> Result<(), WriteError> {
     if disk.is_folder(path) {
-        return Ok(());
+        // Whoever made it may have died before its name was synced, or did not care.
+        return settle_on(disk, path, durability).map_err(at("make the directory", path));
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_dirs_on(disk, parent, durability)?;

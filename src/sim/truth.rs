@@ -195,6 +195,7 @@ impl Truth {
     pub fn committed(&mut self, after: &Loaded) {
         self.stands = Some(after.clone());
         self.under_way = None;
+        self.charges(after);
         let Order { halts, merges } = std::mem::take(&mut self.order);
         self.is_halted = halts.unwrap_or(self.is_halted);
         self.merges.extend(merges);
@@ -305,8 +306,8 @@ impl Truth {
         self.hold(11, edited.is_none(), || format!("{id} landed over the operator's edits"));
     }
 
-    fn money(&mut self, table: &Table, stands: &Loaded, now: DateTime<Utc>) {
-        let mut lifetime = Tokens(0);
+    /// What runs were charged is what they used. Asked at every commit: a stage may leave the state with the next one.
+    fn charges(&mut self, stands: &Loaded) {
         for stage in &stands.state.stages {
             let mut once = BTreeSet::new();
             for past in &stage.history {
@@ -328,6 +329,10 @@ impl Truth {
                 });
             }
         }
+    }
+
+    fn money(&mut self, table: &Table, stands: &Loaded, now: DateTime<Utc>) {
+        let mut lifetime = Tokens(0);
         for charged in self.charged.values() {
             lifetime += *charged;
         }
