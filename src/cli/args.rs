@@ -108,7 +108,7 @@ pub enum Command {
     /// Play the queue through hundreds of nights, drawn from the runs before: what lands when, what it costs, what stops
     /// it, and what to do before.
     #[command(
-        after_help = "The first line says whether the night can be left alone. Every decision is the machine's own; only how runs\ncome out is drawn, from what runs of the same model came to before. Reads only, asks no provider, and exits 0\nwhatever it finds.\n\nExamples:\n  autometta simulate --until 08:00\n  autometta simulate --until 08:00 --json | jq '.landed, .advice'\n  autometta simulate --nights 2000 --seed 7      other nights, and the same again"
+        after_help = "The first line says whether the night can be left alone. Every decision is the machine's own; only\nhow runs come out is drawn, from what runs of the same model came to before. Reads only, asks no\nprovider, and exits 0 whatever it finds.\n\nExamples:\n  autometta simulate --until 08:00\n  autometta simulate --until 08:00 --json | jq '.landed, .advice'\n  autometta simulate --nights 2000 --seed 7      other nights, and the same again"
     )]
     Simulate(super::simulate::SimulateArgs),
     /// Watch the night in tmux: the status, the log, and a window for each run. Looking changes nothing.
