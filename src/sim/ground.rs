@@ -235,11 +235,7 @@ impl<C: Cast> World for Ground<C> {
         }
     }
 
-    fn committed(&mut self, _: &Loaded, round: &Round<'_>) {
-        if round.is_busy && self.is_stored {
-            self.sweep();
-        }
-    }
+    fn committed(&mut self, _: &Loaded, _: &Round<'_>) {}
 
     fn perform(&mut self, state: &State, effects: &[Effect], now: DateTime<Utc>) -> Performed {
         self.carry_out(state, effects, now)

@@ -48,7 +48,7 @@ pub enum What {
     Happened(String),
 }
 
-/// How the next tick is cut short.
+/// How the next tick that changes enough is cut short.
 #[derive(Debug, Clone, Copy, Default)]
 struct Fate {
     /// Before how many changes it dies.
@@ -57,6 +57,14 @@ struct Fate {
     off: Option<Awake>,
     /// Whether a second tick comes while it runs.
     twice: bool,
+}
+
+impl Fate {
+    /// What is left of it for whoever comes next, where this many changes were survived: a tick that has nothing to do
+    /// changes little, and death waits for one that has.
+    fn after(self, changes: u32) -> Self {
+        Self { dies_before: self.dies_before.map(|before| before.saturating_sub(changes)), twice: false, ..self }
+    }
 }
 
 /// A night.
@@ -239,9 +247,10 @@ impl<C: Cast> Night<C> {
         let mut process = self.ground.process();
         process.fuse = fate.dies_before;
         self.ground.disk.run_as(process);
+        let mut is_dead = false;
         for round in 0..ROUNDS {
             let passed = self.pass();
-            let is_dead = self.ground.disk.process().is_dead;
+            is_dead = self.ground.disk.process().is_dead;
             match passed {
                 Ok(turned) if !is_dead => {
                     self.idle = if turned.notes.is_empty() { turned.idle + 1 } else { turned.idle };
@@ -269,7 +278,10 @@ impl<C: Cast> Night<C> {
             }
         }
         let after = self.ground.process();
-        self.ground.disk.run_as(after);
+        let before = self.ground.disk.run_as(after);
+        if !is_dead {
+            self.fate = fate.after(before.changes);
+        }
         let Ground { truth, table, git, policy, clock, .. } = &mut self.ground;
         truth.after_fire(table, git, &self.cards, policy.work_retries, clock.now());
     }
@@ -293,6 +305,7 @@ impl<C: Cast> Night<C> {
             let store = Store::try_lock_on(self.ground.disk.clone(), &self.ground.layout)?;
             let Some(store) = store else { return Err(Cut::Failed("the lock is held".to_owned())) };
             store.forget_marks()?;
+            self.ground.sweep();
             if !self.is_known || self.fires.is_multiple_of(SAMPLE) {
                 self.load(&store)?;
             }
@@ -310,12 +323,7 @@ impl<C: Cast> Night<C> {
 
     /// Reads what the disk holds, and compares it with what it should hold.
     fn load(&mut self, store: &Store<super::disk::SimDisk>) -> Result<(), Cut> {
-        let read = store.redo().and_then(|redone| {
-            if redone {
-                self.ground.sweep();
-            }
-            store.load()
-        });
+        let read = store.redo().and_then(|_| store.load());
         if self.ground.disk.process().is_dead {
             return Err(Cut::Killed);
         }
@@ -462,13 +470,17 @@ impl<C: Cast> Night<C> {
         process.fuse = fate.dies_before;
         self.ground.disk.run_as(process);
         let done = self.commanded(order);
-        if self.ground.disk.process().is_dead {
+        let process = self.ground.disk.process();
+        if process.is_dead {
             self.count("a command died");
             self.dies(fate.off);
-        } else if let Err(error) = &done {
-            let error = error.to_string();
-            self.happens(|| format!("refused: {error}"));
-            self.is_known = false;
+        } else {
+            self.fate = fate.after(process.changes);
+            if let Err(error) = &done {
+                let error = error.to_string();
+                self.happens(|| format!("refused: {error}"));
+                self.is_known = false;
+            }
         }
         self.ground.agenda.enter(self.ground.clock.awake + 1, Due::Pulse);
         done.unwrap_or(false)
@@ -619,9 +631,6 @@ impl<C: Cast> Night<C> {
             .names()
             .into_iter()
             .filter(|path| path.parent() == Some(&state) && path.to_string_lossy().ends_with(".autometta-tmp"))
-            // A command that died before its decision stood, or a tick at its mark, leaves these until the next tick that
-            // does anything.
-            .filter(|path| !["/..txn.json.", "/..tick.again."].iter().any(|name| path.to_string_lossy().contains(name)))
             .chain([layout.txn(), layout.tick_again()].into_iter().filter(|path| disk.exists(path)))
             .collect();
         truth.at_rest(left.is_empty(), || format!("files are left over: {left:?}"));

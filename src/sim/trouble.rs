@@ -13,9 +13,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// One thing that happens. Numbers that name a stage or a run go round among those that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// The next tick is killed before it changes so many things.
+    /// A tick is killed before it has changed so many things, those included that ticks without much to do changed since.
     TickDies(u32),
-    /// The power is cut while the next tick runs, before it changes so many things; after so long it is back.
+    /// The power is cut at such a place instead; after so long it is back.
     PowerCutInTick(u32, Awake),
     /// The power is cut; after so long it is back.
     PowerCut(Awake),

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use crate::core::budget::HaltReason;
 use crate::core::notice::{Notice, NoticeKey, NoticeKind};
 use crate::core::step::Note;
+use crate::files::atomic;
 use crate::files::store::{Loaded, Store, StoreError};
 use crate::git::Repo;
 
@@ -55,6 +56,10 @@ pub fn fire(site: &Site) -> Result<Report, TickError> {
 
 fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError> {
     store.forget_marks()?;
+    // Whoever was killed at a decision left a temp file here; a tick that then has nothing to do sweeps no other folder.
+    if let Err(error) = atomic::sweep_temps(site.layout.dir()) {
+        warn!(repo = %site.root.display(), "{error}");
+    }
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
     let loaded = load(site, store, &repo, report)?;

@@ -125,7 +125,6 @@ pub(super) fn sweep(site: &Site) {
         warn!(repo = %site.root.display(), "{error}");
     }
     let folders = [
-        "",
         "active-agents",
         "recent-agents",
         "handoffs",
