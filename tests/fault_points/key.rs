@@ -88,7 +88,7 @@ impl Keys {
         let mut lines = vec![more.to_owned()];
         let things = walk(base, is_beside);
         for (name, thing) in &things {
-            if is_of_the_past(&things, name) {
+            if is_of_the_past(&things, name) || is_evidence(name) {
                 continue;
             }
             let shown = plain(&name.display().to_string());
@@ -166,8 +166,13 @@ fn is_of_the_past(things: &BTreeMap<PathBuf, Thing>, name: &Path) -> bool {
             || !things.contains_key(&run.join("exit.json")))
 }
 
-/// Files whose being there is all that counts: logs for people, git's notes about files' times, what a tick saw,
-/// and what people are told.
+/// The journal, by which nobody decides.
+fn is_evidence(name: &Path) -> bool {
+    name.starts_with("repo/state/journal")
+}
+
+/// Files whose being there is all that counts: logs for people, git's notes about files' times, what a tick saw, what was
+/// torn off the ledger in the middle of some hash, and what people are told.
 fn says_nothing(name: &Path) -> bool {
     let file = name.file_name().unwrap_or_default().to_string_lossy();
     let is_log = name.extension().is_some_and(|end| end == "log");
@@ -179,6 +184,7 @@ fn says_nothing(name: &Path) -> bool {
         || file == "heartbeat.json"
         || file == "cli-versions.json"
         || file == "report.html"
+        || file.starts_with("ledger.jsonl.torn-")
         || ["notices", "logs", "handoffs", "verifiers", "questions"]
             .iter()
             .any(|folder| name.starts_with(Path::new("repo/state").join(folder)))

@@ -325,7 +325,8 @@ impl World {
             let shown = name.display().to_string();
             let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let is_folder = matches!(thing, Thing::Folder { .. });
-            let ours = file.ends_with(".autometta-tmp")
+            // The parts of the journal are swept where its next segment begins.
+            let ours = (file.ends_with(".autometta-tmp") && !shown.starts_with("repo/state/journal/parts/"))
                 || ["repo/state/.txn.json", "repo/state/.tick.again", "repo.autometta"].contains(&shown.as_str())
                 || (shown.starts_with("repo/state/active-agents/") && !is_folder)
                 || shown.starts_with("repo/.git/worktrees/")
