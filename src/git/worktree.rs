@@ -121,6 +121,8 @@ impl Repo {
             disk::remove_file(&site.admin.join(READY))?;
             disk::remove_tree(&site.path)?;
         }
+        // Without this file no git looks at the rest, whoever calls it meanwhile.
+        disk::remove_file(&site.admin.join("gitdir"))?;
         disk::remove_tree(&site.admin)?;
         forget_index(&self.scratch(&key_of(&site.path))?)
     }
@@ -135,14 +137,12 @@ impl Repo {
         Ok(())
     }
 
-    /// Writes the administration and the empty folder. `locked` comes first: it keeps `git worktree prune` away.
+    /// Writes the administration and the empty folder. `locked` comes first: it keeps `git worktree prune` away. `gitdir`
+    /// comes once the rest can be read: a git that somebody else calls meanwhile looks at no worktree without it.
     fn administer(&self, site: &Site, branch: Option<&RefName>, commit: &CommitId) -> Result<(), GitError> {
         let put = |name: &str, content: &[u8]| disk::write_plainly(&site.admin.join(name), content);
         disk::make_folder(&site.admin)?;
         put("locked", b"autometta is making this worktree")?;
-        let mut dot_git = site.path.join(".git").as_os_str().as_bytes().to_vec();
-        dot_git.push(b'\n');
-        put("gitdir", &dot_git)?;
         put("commondir", b"../..\n")?;
         let head = branch.map_or_else(|| format!("{commit}\n"), |branch| format!("ref: {branch}\n"));
         if self.uses_reftable()? {
@@ -161,6 +161,9 @@ impl Repo {
         } else {
             put("HEAD", head.as_bytes())?;
         }
+        let mut dot_git = site.path.join(".git").as_os_str().as_bytes().to_vec();
+        dot_git.push(b'\n');
+        put("gitdir", &dot_git)?;
         disk::make_folder(&site.path)?;
         let inode = disk::look(&site.path)?.map_or(0, |found| found.ino());
         put(CLAIM, format!("{inode}\n").as_bytes())?;
