@@ -49,7 +49,7 @@ const STORIES: [Story; 2] = [night_of_work::STORY, night_of_trouble::STORY];
 /// This test's name, for the processes that it starts.
 const TEST: &str = "a_night_ends_the_same_whatever_fails_in_it_and_wherever";
 /// How many cases `cargo test` tries.
-const SAMPLE: usize = 120;
+const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.

@@ -133,16 +133,16 @@ fn forgets_halts(ground: &mut Ground<Parts>, mut loaded: Loaded, idle: u64) -> R
     turn(ground, loaded, idle)
 }
 
-/// Each flaw, with the number of the invariant that it must break.
-pub fn all() -> Vec<(&'static str, Turn<Parts>, &'static str)> {
+/// Each flaw, with the number of the invariant that it must break, and a seed from which it is soon found.
+pub fn all() -> Vec<(&'static str, Turn<Parts>, &'static str, u64)> {
     vec![
-        ("goes on after a commit that failed", |g, l, i| flawed(g, Flaw::IgnoresFailedCommits, l, i), "8"),
-        ("takes a verdict that is none", |g, l, i| flawed(g, Flaw::TakesForgedVerdicts, l, i), "2"),
-        ("takes a gate that failed for passed", |g, l, i| flawed(g, Flaw::TakesFailedGates, l, i), "2"),
-        ("charges nothing for what is unknown", |g, l, i| flawed(g, Flaw::ForgetsWhatIsUnknown, l, i), "4"),
-        ("never clears a checkout away", |g, l, i| flawed(g, Flaw::LeavesCheckouts, l, i), "6"),
-        ("does not sync", |g, l, i| flawed(g, Flaw::DoesNotSync, l, i), "8"),
-        ("lands over the operator's edits", |g, l, i| flawed(g, Flaw::LandsOverEdits, l, i), "10"),
-        ("forgets halts", forgets_halts, "3"),
+        ("goes on after a commit that failed", |g, l, i| flawed(g, Flaw::IgnoresFailedCommits, l, i), "8", 30),
+        ("takes a verdict that is none", |g, l, i| flawed(g, Flaw::TakesForgedVerdicts, l, i), "2", 0),
+        ("takes a gate that failed for passed", |g, l, i| flawed(g, Flaw::TakesFailedGates, l, i), "2", 50),
+        ("charges nothing for what is unknown", |g, l, i| flawed(g, Flaw::ForgetsWhatIsUnknown, l, i), "4", 4),
+        ("never clears a checkout away", |g, l, i| flawed(g, Flaw::LeavesCheckouts, l, i), "6", 0),
+        ("does not sync", |g, l, i| flawed(g, Flaw::DoesNotSync, l, i), "8", 0),
+        ("lands over the operator's edits", |g, l, i| flawed(g, Flaw::LandsOverEdits, l, i), "10", 100),
+        ("forgets halts", forgets_halts, "3", 70),
     ]
 }
