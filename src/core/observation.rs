@@ -18,7 +18,7 @@ use super::quantity::Seconds;
 use super::quota::Reading;
 use super::run::ModelUse;
 use super::sleep::Slept;
-use super::state::{Candidate, Chore, Reservation, Stage};
+use super::state::{Candidate, Chore, Life, Reservation, Stage};
 use super::verdict::Verdict;
 use super::weather::Weather;
 
@@ -74,6 +74,17 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Whether a stage in progress could end in the very step that follows, so that others take its place.
+    pub fn may_end(&self, stage: &Stage) -> bool {
+        match &stage.life {
+            Life::Landing(_) => true,
+            life => life
+                .flights()
+                .iter()
+                .any(|flight| matches!(self.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_)))),
+        }
+    }
+
     /// The same without what stages ask for, which is large and seldom changes.
     #[must_use]
     pub fn without_briefs(&self) -> Self {

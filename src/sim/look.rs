@@ -77,7 +77,7 @@ impl<C: Cast> Ground<C> {
             }
         }
         let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));
-        if state.stages.iter().filter(lands).any(|stage| may_end_now(stage, &seen)) {
+        if state.stages.iter().filter(lands).any(|stage| seen.may_end(stage)) {
             seen.committer = "Operator <operator@local>".parse().ok();
         }
         seen.slept = self.sleep(now);
@@ -112,7 +112,7 @@ impl<C: Cast> Ground<C> {
 
     fn pending(&self, loaded: &Loaded, now: DateTime<Utc>, seen: &mut Observation) {
         let stages = &loaded.state.stages;
-        let something_may_end = stages.iter().any(|stage| may_end_now(stage, seen));
+        let something_may_end = stages.iter().any(|stage| seen.may_end(stage));
         for stage in order(stages).into_iter().map(|index| &stages[index]) {
             let turn = match hold(stages, stage, &loaded.budget, &self.policy, now) {
                 None => true,
@@ -440,14 +440,4 @@ impl<C: Cast> Ground<C> {
 /// A file that a deliverable asks for: itself, or one in its folder.
 pub(super) fn below(path: &str) -> String {
     if path.ends_with('/') { format!("{path}file") } else { path.to_owned() }
-}
-
-fn may_end_now(stage: &Stage, seen: &Observation) -> bool {
-    match &stage.life {
-        Life::Landing(_) => true,
-        life => life
-            .flights()
-            .iter()
-            .any(|flight| matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_)))),
-    }
 }

@@ -99,7 +99,7 @@ impl Observer<'_> {
             }
         }
         let lands = |stage: &&Stage| matches!(&stage.life, Life::Landing(_) | Life::Verifying(_) | Life::Gating(_));
-        if state.stages.iter().filter(lands).any(|stage| Self::may_end_now(stage, &seen)) {
+        if state.stages.iter().filter(lands).any(|stage| seen.may_end(stage)) {
             seen.committer = self.committer();
         }
         Ok(seen)
@@ -115,7 +115,7 @@ impl Observer<'_> {
     /// until as many were found as may start.
     fn pending(&self, loaded: &Loaded, seen: &mut Observation) -> Result<(), TickError> {
         let stages = &loaded.state.stages;
-        let something_may_end = stages.iter().any(|stage| Self::may_end_now(stage, seen));
+        let something_may_end = stages.iter().any(|stage| seen.may_end(stage));
         let mut room = self.site.policy.max_parallel;
         for stage in order(stages).into_iter().map(|index| &stages[index]) {
             let turn = match hold(stages, stage, &loaded.budget, &self.site.policy, self.now) {
@@ -251,17 +251,6 @@ impl Observer<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether a stage in progress could end in this very step, so that others take its place.
-    fn may_end_now(stage: &Stage, seen: &Observation) -> bool {
-        match &stage.life {
-            Life::Landing(_) => true,
-            life => life
-                .flights()
-                .iter()
-                .any(|flight| matches!(seen.runs.get(&flight.run), Some(Sighting::Ended(_) | Sighting::Lost(_)))),
-        }
     }
 
     fn brief(&self, stage: &Stage, seen: &mut Observation) {
