@@ -34,6 +34,7 @@ pub mod policy;
 pub mod quantity;
 pub mod quorum;
 pub mod quota;
+pub mod random;
 pub mod rates;
 pub mod run;
 pub mod schedule;

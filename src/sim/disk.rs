@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::random::Random;
+use crate::core::random::Random;
 use crate::files::disk::Disk;
 use crate::files::lock::LockError;
 use crate::files::regular::NotRegular;

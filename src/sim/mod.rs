@@ -14,13 +14,12 @@ pub mod ground;
 mod look;
 pub mod night;
 pub mod process;
-pub mod random;
 mod runs;
 pub mod trial;
 pub mod trouble;
 pub mod truth;
 
+pub use crate::core::random::Random;
 pub use cast::{Call, Cast, Play};
 pub use ground::{Cut, Ground, Setup};
 pub use night::{Line, Night, What};
-pub use random::Random;

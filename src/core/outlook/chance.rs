@@ -1,12 +1,11 @@
-//! Chance that is the same for the same seed: splitmix64, started anew for each run of each night, so that what one run
-//! draws never depends on which others were drawn before it.
+//! Chance that is the same for the same seed: started anew for each run of each night, so that what one run draws never
+//! depends on which others were drawn before it.
 
-/// The step of splitmix64: two to the 64th over the golden ratio.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+use crate::core::random::Random;
 
 /// Numbers that follow from a seed.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Chance(Random);
 
 impl Chance {
     /// The chance of one thing, such as a run, in one night.
@@ -15,31 +14,19 @@ impl Chance {
         let name = about
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let mut chance = Self(seed);
-        for more in [night, name] {
-            chance.0 = chance.next() ^ more;
-        }
-        chance
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(STEP);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self([night, name].into_iter().fold(Random::new(seed), |mut random, more| Random::new(random.bits() ^ more)))
     }
 
     /// A fraction: at least 0 and below 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
     pub fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.0.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// One of them; none where there are none.
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(all.len()).ok().filter(|count| *count > 0)?;
-        all.get(usize::try_from(self.next() % count).ok()?)
+        all.get(usize::try_from(self.0.bits() % count).ok()?)
     }
 
     /// The place of one of them, each as often as it weighs.
@@ -61,7 +48,7 @@ mod tests {
     fn the_same_seed_draws_the_same_and_another_name_does_not() {
         let drawn = |seed, night, about| {
             let mut chance = Chance::new(seed, night, about);
-            [chance.next(), chance.next()]
+            [chance.0.bits(), chance.0.bits()]
         };
         assert_eq!(drawn(1, 2, "01-a.1.worker"), drawn(1, 2, "01-a.1.worker"));
         for (seed, night, about) in [(2, 2, "01-a.1.worker"), (1, 3, "01-a.1.worker"), (1, 2, "01-a.2.worker")] {
