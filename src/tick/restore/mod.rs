@@ -223,11 +223,11 @@ impl Plan {
         let mut proposal = Proposal { damage: damage.words(), ..Proposal::default() };
         let spoilt_files = damage.state.is_err() || damage.budget.is_err();
         let repo = site.repo(store.lock().file().try_clone().ok())?;
-        let found = source::newest_good(site, &repo);
-        let (copy, passed_over) = match (found, spoilt_files) {
-            (Ok(found), _) => found,
-            (Err(error), true) => return Err(error),
-            (Err(_), false) => (None, Vec::new()),
+        let (copy, passed_over) = match source::newest_good(site, &repo) {
+            Ok(found) => found,
+            // A copy may hold what the files have lost, so none of it is given up unseen.
+            Err(error) if spoilt_files || damage.tear.is_some() => return Err(error),
+            Err(_) => (None, Vec::new()),
         };
         if spoilt_files {
             proposal.passed_over = passed_over;
