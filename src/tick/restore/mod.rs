@@ -26,7 +26,7 @@ use crate::files::store::{self, Loaded, Store, StoreError};
 
 use super::error::TickError;
 use super::site::Site;
-use super::snapshot;
+use super::snapshot::{self, Owed};
 
 use replay::Replayed;
 use source::Copy;
@@ -275,7 +275,9 @@ impl Plan {
         }
         store.commit(None, &self.after, &[self.note()], now)?;
         // The next damage finds this state, and not the one before the damage.
-        snapshot::write(site, &repo, &self.after, now).unwrap_or_else(|error| warn!("no snapshot: {error}"));
+        Owed::new(site, self.after)
+            .and_then(|owed| owed.write(site, now))
+            .unwrap_or_else(|error| warn!("no snapshot: {error}"));
         Ok(kept)
     }
 
