@@ -20,7 +20,7 @@ use super::site::Site;
 pub const REF: &str = "refs/autometta/state";
 
 /// The most of the ledger that one snapshot carries; the rest stands in the snapshots before it.
-const LEDGER_PART: u64 = 256 * 1024;
+const LEDGER_PART: u64 = 64 * 1024;
 
 /// What a snapshot is a snapshot of.
 #[derive(Debug, Serialize, Deserialize)]
