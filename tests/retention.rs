@@ -319,8 +319,12 @@ fn killed_anywhere_it_is_finished_by_the_next() {
             let all = [items(plan, "remove"), items(plan, "compress")].concat();
             all.iter().filter(|run| run.starts_with(&stage)).count()
         };
-        // Of the three runs only the worker prints anything.
-        let wanted = if keep.starts_with("runs") { 3 } else { 1 };
+        let prints = |run: &&String| {
+            let log =
+                |name: &str| fs::metadata(runs(&night).join(run.as_str()).join(name)).map_or(0, |meta| meta.len());
+            run.starts_with(&stage) && log("stdout.log") + log("stderr.log") > 0
+        };
+        let wanted = if keep.starts_with("runs") { 3 } else { names(&runs(&night)).iter().filter(prints).count() };
         night.wait("its age", || due(&planned(&night)) == wanted);
         for occurrence in 1..=2 {
             drop(fs::remove_dir_all(&faults));
@@ -408,4 +412,50 @@ fn a_part_of_before_there_was_a_memory_stays_until_it_is_surely_unnamed() {
     night.ok(&["clean"]);
     assert_eq!(names(&parts), before, "an older program named them without making them young again");
     night.ok(&["log", "--replay"]);
+}
+
+#[test]
+fn checkouts_that_are_left_over_go_unless_they_hold_work() {
+    let night = night(NEVER);
+    night.stub("worker", &format!("echo \"$1\" >a.txt; while [ ! -e \"$T/go-$1\" ]; do sleep 0.05; done\n{HAND_IN}"));
+    let copy = |from: &Path, to: &Path| {
+        let copied = std::process::Command::new("cp").arg("-a").args([from, to]).output().expect("cp runs");
+        assert!(copied.status.success(), "{}", text(&copied.stderr));
+    };
+    // A checkout with its administration, as they were while the run lived, put back once its stage has landed: what a
+    // state leaves that was brought back.
+    let administration = night.repo.join(".git/worktrees");
+    for stage in ["01-a", "02-b"] {
+        let checkout = night.worktrees().join(format!("{stage}.1.worker"));
+        night.queue(stage);
+        night.tick_until_that(stage, |stage| stage["status"] == "in_progress");
+        night.wait("its work", || checkout.join("a.txt").exists());
+        let admin = names(&administration).into_iter().find(|name| name.contains(stage)).expect("administration");
+        let (kept, kept_admin) = (night.t().join(stage), night.t().join(&admin));
+        copy(&checkout, &kept);
+        copy(&administration.join(&admin), &kept_admin);
+        fs::write(night.t().join(format!("go-{stage}")), "").expect("go");
+        night.tick_until(stage, "completed");
+        reported(&night);
+        assert!(!checkout.exists());
+        fs::create_dir_all(night.worktrees()).expect("folder");
+        fs::create_dir_all(&administration).expect("folder");
+        copy(&kept, &checkout);
+        copy(&kept_admin, &administration.join(&admin));
+        if stage == "02-b" {
+            fs::write(checkout.join("notes.txt"), "nobody else has these").expect("file");
+        }
+        // One that is a person's, whatever its name.
+        drop(fs::create_dir(night.worktrees().join("99-mine.1.gate")));
+        make_due(&night);
+        night.wait("a look", || {
+            let _ = night.tick();
+            !night.read("repo/state/heartbeat.json").contains("2020-01-01")
+        });
+        let left: &[&str] = if stage == "01-a" { &["99-mine.1.gate"] } else { &["02-b.1.worker", "99-mine.1.gate"] };
+        assert_eq!(names(&night.worktrees()), left);
+    }
+    let said = night.fails(&["clean"], 1);
+    assert!(said.contains("02-b.1.worker stays: it may hold work that is on no branch"), "{said}");
+    assert_eq!(night.read("repo.autometta/02-b.1.worker/notes.txt"), "nobody else has these");
 }

@@ -24,7 +24,7 @@ use crate::git::Repo;
 
 use super::error::TickError;
 use super::site::Site;
-use super::sweep;
+use super::{checkouts, sweep};
 
 /// How often a look begins.
 const EVERY: TimeDelta = TimeDelta::hours(1);
@@ -134,11 +134,12 @@ pub fn clean(site: &Site, repo: &Repo, state: &State, now: DateTime<Utc>) -> Res
     let (found, came) = survey(site, repo, state, &mut memory, now, &mut may_begin)?;
     let mut cleaned = Cleaned { is_done: true, ..Cleaned::default() };
     if came == Came::Through {
+        let (_, kept) = checkouts::clear(site, repo, state, &|_| false, &mut may_begin);
         cleaned.plan = plan(&found.past, &site.manifest.keep, now);
         let mut work = Work { site, memory: &mut memory, freed: 0, faults: Vec::new(), done: Vec::new() };
         let came = work.all(&found.going, &cleaned.plan, &mut may_begin, &mut may_go_on);
         let Work { freed, faults, done, .. } = work;
-        (cleaned.freed_bytes, cleaned.faults, cleaned.strangers) = (freed, faults, found.strangers);
+        (cleaned.freed_bytes, cleaned.faults, cleaned.strangers) = (freed, [kept, faults].concat(), found.strangers);
         cleaned.plan.items = done;
         sweep::all(site);
         memory.write(site)?;
@@ -182,7 +183,16 @@ fn look(site: &Site, repo: &Repo, state: &State, now: DateTime<Utc>) -> Result<C
     let mut may_begin = || begun.elapsed() < SLICE && !waits();
     let mut memory = Memory::read(site, now);
     let before = memory.clone();
-    let (found, mut came) = survey(site, repo, state, &mut memory, now, &mut may_begin)?;
+    let is_told = |says: &str| before.told.iter().any(|told| told.starts_with(says));
+    let (mut came, kept) = checkouts::clear(site, repo, state, &is_told, &mut may_begin);
+    for fault in kept {
+        warn!(repo = %site.root.display(), "{fault}");
+        memory.told.insert(fault);
+    }
+    let mut found = Found::default();
+    if came == Came::Through {
+        (found, came) = survey(site, repo, state, &mut memory, now, &mut may_begin)?;
+    }
     if came == Came::Through {
         let plan = plan(&found.past, &site.manifest.keep, now);
         let mut may_go_on = || begun.elapsed() < LONGEST && !waits();

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod brief;
 pub mod budget;
 mod carry;
+mod checkouts;
 pub mod clock;
 pub mod counts;
 mod day;
