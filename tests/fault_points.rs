@@ -53,7 +53,7 @@ const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.
-const ELSEWHERE: [(&str, &str); 28] = [
+const ELSEWHERE: [(&str, &str); 29] = [
     ("agent.kill", "macOS only"),
     ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
     ("atomic.drop-temp", "after a write that failed, so in cases of this test"),
@@ -74,12 +74,13 @@ const ELSEWHERE: [(&str, &str); 28] = [
     ("spent.aside", "runs that are long over: tests/retention.rs"),
     ("spent.folder", "runs that are long over: tests/retention.rs"),
     ("spent.mode", "an agent took permissions away: src/files/spent/tests.rs"),
+    ("spent.pack", "logs of a day ago: tests/retention.rs"),
+    ("spent.pack-time", "logs of a day ago: tests/retention.rs"),
     ("spent.remove", "runs that are long over: tests/retention.rs"),
     ("stream.drop-temp", "logs of a day ago, where compressing is cut short: src/files/spent/tests.rs"),
     ("stream.make", "logs of a day ago: tests/retention.rs"),
     ("stream.rename", "logs of a day ago: tests/retention.rs"),
     ("stream.sync", "logs of a day ago: tests/retention.rs"),
-    ("stream.write", "logs of a day ago: tests/retention.rs"),
     ("waiter.start", "a night without a timer that waits: tests/scenarios_providers.rs"),
     ("waiter.tick", "a night without a timer that waits: tests/scenarios_providers.rs"),
 ];

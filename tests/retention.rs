@@ -298,7 +298,8 @@ fn killed_anywhere_it_is_finished_by_the_next() {
     let (mut tried, mut number) = (0, 0);
     for (point, keep) in [
         ("stream.make", "compress: 1s"),
-        ("stream.write", "compress: 1s"),
+        ("spent.pack", "compress: 1s"),
+        ("spent.pack-time", "compress: 1s"),
         ("stream.sync", "compress: 1s"),
         ("stream.rename", "compress: 1s"),
         ("folder.sync", "compress: 1s"),

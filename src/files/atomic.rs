@@ -123,8 +123,7 @@ pub fn write_stream(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<bool
         Os.make(temp)
     })
     .map_err(fail())?;
-    let filled = fault::point!("stream.write", path)
-        .and_then(|()| fill(&mut file))
+    let filled = fill(&mut file)
         .and_then(|is_whole| fault::point!("stream.sync", path).and_then(|()| file.sync_all()).map(|()| is_whole));
     match filled {
         Ok(true) => fault::point!("stream.rename", path)

@@ -290,9 +290,10 @@ pub fn compress(log: &Path, patience: Patience<'_>) -> Result<Came, WriteError> 
             if !patience() {
                 return Ok(false);
             }
-            encoder.write_all(&part[..read])?;
+            fault::write!("spent.pack", &part[..read], |bytes| encoder.write_all(bytes))?;
         }
         encoder.finish()?;
+        fault::point!("spent.pack-time", log)?;
         file.set_modified(written)?;
         Ok(true)
     })?;
