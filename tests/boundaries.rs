@@ -195,7 +195,7 @@ fn no_file_outgrows_its_subject() {
 }
 
 /// What changes something outside the process, as it is written in the source.
-const EFFECTS: [&str; 39] = [
+const EFFECTS: [&str; 40] = [
     "fs::write(",
     "fs::rename(",
     "fs::copy(",
@@ -230,6 +230,7 @@ const EFFECTS: [&str; 39] = [
     "disk.make(",
     "disk.make_folder(",
     "disk.open_to_write(",
+    "disk.put(",
     "disk.rename(",
     "disk.remove(",
     "disk.sync(",
@@ -241,12 +242,13 @@ const EFFECTS: [&str; 39] = [
 const NEAR: usize = 6;
 
 /// Effects that pass no fault point, by file and by what their line holds, with the reason.
-const WITHOUT_A_POINT: [(&str, &str, &str); 18] = [
+const WITHOUT_A_POINT: [(&str, &str, &str); 19] = [
     ("files/disk.rs", ".create(true)", "its callers pass the points"),
     ("files/disk.rs", "create_new(true)", "its callers pass the points"),
     ("files/disk.rs", ".sync_all()", "its callers pass the points"),
     ("files/disk.rs", ".sync_data()", "its callers pass the points"),
     ("files/disk.rs", "fs::rename(", "its callers pass the points"),
+    ("files/disk.rs", "renameat2(", "its callers pass the points"),
     ("files/disk.rs", "fs::remove_file(", "its callers pass the points"),
     ("files/disk.rs", "DirBuilder::new()", "its callers pass the points"),
     ("files/atomic.rs", "kill(writer, None)", "a look: signal 0 is sent to nobody"),

@@ -53,10 +53,9 @@ const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.
-const ELSEWHERE: [(&str, &str); 29] = [
+const ELSEWHERE: [(&str, &str); 28] = [
     ("agent.kill", "macOS only"),
     ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
-    ("atomic.drop-temp", "after a write that failed, so in cases of this test"),
     ("git.kill", "a git that is out of time: tests/git_layer"),
     ("git.lock.make", "a file system without hard links"),
     ("git.lock.sync", "a file system without hard links"),
@@ -237,10 +236,6 @@ fn a_night_ends_the_same_whatever_fails_in_it_and_wherever() {
     }
     if wanted.night.is_none() {
         every_point_is_passed(&points);
-    }
-    // The night of trouble has not been tried to its end yet; `cargo test` lives it and tries the cases of the other.
-    if matches!(wanted.share, Share::Sample) {
-        all.retain(|case| case.starts_with(night_of_work::STORY.name));
     }
     let chosen = chosen(&all, &wanted.share, seed);
     println!(

@@ -5,9 +5,11 @@
 //! reads a clock; how long a pause may last is policy and lives in `core`.
 
 mod words;
+mod zone;
 
 use chrono::{DateTime, Datelike as _, Days, MappedLocalTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
-use chrono_tz::Tz;
+
+pub use zone::Zone;
 
 /// How far a clock time may lie behind the moment at which it was said and still mean that moment: a CLI rounds to
 /// minutes, and its last line may come a while after the answer it speaks of.
@@ -22,7 +24,7 @@ const STEP: TimeDelta = TimeDelta::minutes(15);
 const MOST_STEPS: usize = 4 * 25;
 
 /// When a limit resets, as it was said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resets {
     /// At this time, from a field that holds nothing else.
     At(DateTime<Utc>),
@@ -35,14 +37,14 @@ pub enum Resets {
 }
 
 /// A clock time as a person writes it: some of its parts are left to the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clock {
     /// The date.
     pub day: Day,
     /// The time of day.
     pub time: NaiveTime,
     /// The zone; none for the zone of the machine on which it was said.
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
 }
 
 /// The date of a clock time.
@@ -78,15 +80,15 @@ impl Resets {
     ///
     /// A clock time that has just passed stays past; a time of day that passed longer ago is tomorrow's. One that falls
     /// into a gap of local time is when the gap ends, one that comes twice is the later.
-    pub fn at<Z: TimeZone>(self, said_at: &DateTime<Z>) -> Option<DateTime<Utc>> {
+    pub fn at<Z: TimeZone>(&self, said_at: &DateTime<Z>) -> Option<DateTime<Utc>> {
         let said = said_at.to_utc();
         match self {
-            Self::At(time) => Some(time),
-            Self::After(seconds) => said.checked_add_signed(TimeDelta::seconds(i64::from(seconds))),
-            Self::Said(time) => credible(time, said),
+            Self::At(time) => Some(*time),
+            Self::After(seconds) => said.checked_add_signed(TimeDelta::seconds(i64::from(*seconds))),
+            Self::Said(time) => credible(*time, said),
             Self::Clock(clock) => {
-                let time = match clock.zone {
-                    Some(zone) => clock.next(&said_at.with_timezone(&zone)),
+                let time = match &clock.zone {
+                    Some(zone) => clock.next(&said_at.with_timezone(zone)),
                     None => clock.next(said_at),
                 };
                 credible(time?, said)
@@ -96,7 +98,7 @@ impl Resets {
 }
 
 impl Clock {
-    fn next<Z: TimeZone>(self, said_at: &DateTime<Z>) -> Option<DateTime<Utc>> {
+    fn next<Z: TimeZone>(&self, said_at: &DateTime<Z>) -> Option<DateTime<Utc>> {
         let said = said_at.to_utc();
         let today = said_at.date_naive();
         let on = |date: NaiveDate| instant(&said_at.timezone(), date, self.time);

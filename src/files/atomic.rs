@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -61,16 +61,35 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Wr
 
 /// The same on any disk.
 pub fn write_on<D: Disk>(disk: &D, path: &Path, bytes: &[u8], durability: Durability) -> Result<(), WriteError> {
-    replace(disk, path, bytes, durability, None)
+    replace(disk, path, bytes, durability, None, |_| Ok(()))
 }
 
-/// Replaces a file, with this mode where one is asked for: the name never stands for the new bytes with another one.
+/// Replaces a file, durably and with the mode that it has, by its own first `kept` bytes and these behind them. Of a file
+/// that is not there, nothing can be kept.
+pub fn replace_end(path: &Path, kept: u64, end: &[u8]) -> Result<(), WriteError> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let old = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && kept == 0 => {
+            return write(path, end, Durability::Durable);
+        }
+        other => other.map_err(at("read", path))?,
+    };
+    let mode = old.metadata().map_err(at("read", path))?.permissions().mode() & 0o777;
+    replace(&Os, path, end, Durability::Durable, Some(mode), |file| {
+        let copied = io::copy(&mut old.take(kept), file)?;
+        if copied < kept { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    })
+}
+
+/// Replaces a file by what `begin` writes and the bytes, with this mode where one is asked for: the name never stands for
+/// the new bytes with another one.
 fn replace<D: Disk>(
     disk: &D,
     path: &Path,
     bytes: &[u8],
     durability: Durability,
     mode: Option<u32>,
+    begin: impl FnOnce(&mut D::File) -> io::Result<()>,
 ) -> Result<(), WriteError> {
     let fail = || at("write", path);
     let (temp, mut file) = with_temp(disk.writer(), path, |temp| {
@@ -78,7 +97,8 @@ fn replace<D: Disk>(
         disk.make(temp)
     })
     .map_err(fail())?;
-    let written = fault::write!("atomic.write", bytes, |bytes| file.write_all(bytes))
+    let written = begin(&mut file)
+        .and_then(|()| fault::write!("atomic.write", bytes, |bytes| file.write_all(bytes)))
         .and_then(|()| {
             mode.map_or(Ok(()), |mode| fault::point!("atomic.mode", path).and_then(|()| disk.set_mode(&file, mode)))
         })
@@ -87,12 +107,12 @@ fn replace<D: Disk>(
             Durability::Volatile => Ok(()),
         })
         .and_then(|()| fault::point!("atomic.rename", path))
-        .and_then(|()| disk.rename(&temp, path));
-    if let Err(source) = written {
+        .and_then(|()| disk.put(&temp, path, durability));
+    if !matches!(written, Ok(false)) {
         // Best effort: what cannot be removed now is swept later.
         let _ = fault::point!("atomic.drop-temp", path).and_then(|()| disk.remove(&temp));
-        return Err(fail()(source));
     }
+    written.map_err(fail())?;
     settle_on(disk, path, durability).map_err(fail())
 }
 
@@ -144,7 +164,7 @@ pub fn write_stream(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<bool
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     const EVERYBODY_READS: u32 = 0o644;
     let mode = fs::metadata(path).map_or(EVERYBODY_READS, |meta| meta.permissions().mode() & 0o777);
-    replace(&Os, path, bytes, Durability::Durable, Some(mode))
+    replace(&Os, path, bytes, Durability::Durable, Some(mode), |_| Ok(()))
 }
 
 /// Adds `bytes` to the end of `path`, making the file if need be, and syncs.

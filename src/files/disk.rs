@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use super::atomic::Durability;
 use super::lock::{Lock, LockError};
 use super::regular::{self, NotRegular};
 
@@ -66,6 +67,15 @@ pub trait Disk {
     /// # Errors
     /// The system refuses; nothing has changed.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// The same, and where the bytes need not survive a power cut by a cheaper way, if there is one. True where what was
+    /// there before has the other name now, for the caller to remove.
+    ///
+    /// # Errors
+    /// The system refuses; nothing has changed.
+    fn put(&self, from: &Path, to: &Path, _durability: Durability) -> io::Result<bool> {
+        self.rename(from, to).map(|()| false)
+    }
 
     /// Removes a file.
     ///
@@ -144,6 +154,18 @@ impl Disk for Os {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    // ext4 starts to write the bytes of a file that is renamed over another, and the rename waits for some of that; of two
+    // files that change names it does not.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn put(&self, from: &Path, to: &Path, durability: Durability) -> io::Result<bool> {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        let may_swap = durability == Durability::Volatile && fs::symlink_metadata(to).is_ok_and(|meta| meta.is_file());
+        if may_swap && renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE).is_ok() {
+            return Ok(true);
+        }
+        self.rename(from, to).map(|()| false)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

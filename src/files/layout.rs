@@ -171,6 +171,11 @@ impl Layout {
         self.state.join("report.html")
     }
 
+    /// The lock of whoever writes a snapshot, which the tick's lock is not held for.
+    pub fn snapshot_lock(&self) -> PathBuf {
+        self.state.join(".snapshot.lock")
+    }
+
     /// Git's scratch: our own plain git directory and private index files.
     pub fn git_scratch(&self) -> PathBuf {
         self.state.join("git")

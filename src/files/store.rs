@@ -424,14 +424,11 @@ impl Store {
             name.push(format!(".torn-{}", now.format("%Y%m%dT%H%M%S%3fZ")));
             let name = PathBuf::from(name);
             atomic::write(&name, &tear.rest, Durability::Durable)?;
-            let io = |source| StoreError::Ledger(LedgerError::Io { path: path.clone(), source });
-            let file = ledger::open_to_write(&Os, &path)?;
-            fault::point!("ledger.cut", &path).and_then(|()| file.set_len(tear.head.length)).map_err(io)?;
-            fault::point!("ledger.cut-sync", &path).and_then(|()| file.sync_data()).map_err(io)?;
             Some(name)
         };
-        if !lines.is_empty() {
-            extend_ledger(&Os, &path, tear.head.length, lines)?;
+        if kept.is_some() || !lines.is_empty() {
+            // At once: a ledger that only lost its torn end would be whole to whoever looks next.
+            atomic::replace_end(&path, tear.head.length, lines)?;
         }
         Ok(kept)
     }

@@ -45,6 +45,7 @@ const OPTIONS: &[&str] = &[
     "core.pager=cat",
     "core.fsync=committed,reference",
     "core.fsyncMethod=batch",
+    "pack.compression=1",
     "gc.auto=0",
     "maintenance.auto=false",
     "protocol.allow=never",

@@ -84,7 +84,10 @@ impl Repo {
             }
         };
         // A ref that cannot be read has a reflog all the same.
-        let tip = self.ref_tip(name).ok().flatten();
+        let tip = match self.ref_tip(name) {
+            Err(error) if error.may_pass() => return Err(error),
+            tip => tip.ok().flatten(),
+        };
         tip.iter().cloned().for_each(&mut add);
         let log = disk::read(&self.location().common_dir.join("logs").join(name.as_str()))?.unwrap_or_default();
         for line in String::from_utf8_lossy(&log).lines().rev() {
@@ -95,8 +98,12 @@ impl Repo {
         if let Some(tip) = &tip {
             let mut call = self.call()?;
             call.args(["rev-list", "--first-parent", &format!("--max-count={most}"), tip.as_str()]);
-            if let Ok(said) = call.run() {
-                String::from_utf8_lossy(&said.stdout).lines().filter_map(|id| id.parse().ok()).for_each(&mut add);
+            match call.run() {
+                Ok(said) => {
+                    String::from_utf8_lossy(&said.stdout).lines().filter_map(|id| id.parse().ok()).for_each(&mut add);
+                }
+                Err(error) if error.may_pass() => return Err(error),
+                Err(_) => {}
             }
         }
         found.truncate(most);

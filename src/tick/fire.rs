@@ -1,4 +1,4 @@
-//! One tick of one repository: lock, redo, load, observe, step, commit, perform, snapshot, unlock.
+//! One tick of one repository: lock, redo, load, observe, step, commit, perform, unlock, and then the snapshot.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -15,8 +15,9 @@ use super::engine::{Turned, turn};
 use super::error::TickError;
 use super::real::Real;
 use super::site::Site;
+use super::snapshot::{self, Owed};
 use super::weather::Sky;
-use super::{carry, clock, heartbeat, keep, snapshot, sweep, tell, wake};
+use super::{carry, clock, heartbeat, keep, sweep, tell, wake};
 
 /// How often one fire looks again for ticks that found the lock held.
 const ROUNDS: usize = 16;
@@ -39,22 +40,34 @@ pub struct Report {
 /// Ticks once. A tick that finds the lock held leaves a mark, and the holder goes round again for it.
 pub fn fire(site: &Site) -> Result<Report, TickError> {
     let mut report = Report::default();
+    let mut owed = None;
+    let done = rounds(site, &mut report, &mut owed);
+    // Whoever waits for the lock does not wait for this, and several rounds have one snapshot.
+    if let Some(owed) = owed {
+        owed.write(site, clock::now())
+            .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
+    }
+    done.map(|()| report)
+}
+
+fn rounds(site: &Site, report: &mut Report, owed: &mut Option<Owed>) -> Result<(), TickError> {
     for _ in 0..ROUNDS {
         let Some(store) = Store::try_lock(&site.layout)? else {
             info!(repo = %site.root.display(), "another tick holds the lock; it will look again");
             report.held = report.notes.is_empty();
-            return Ok(report);
+            return Ok(());
         };
-        pass(site, &store, &mut report)?;
+        pass(site, &store, report, owed)?;
         drop(store);
         if !site.layout.tick_again().exists() {
             break;
         }
     }
-    Ok(report)
+    Ok(())
 }
 
-fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError> {
+/// One round under the lock. What it has committed is owed a snapshot.
+fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>) -> Result<(), TickError> {
     store.forget_marks()?;
     // Whoever was killed at a decision left a temp file here; a tick that then has nothing to do sweeps no other folder.
     if let Err(error) = atomic::sweep_temps(site.layout.dir()) {
@@ -86,10 +99,6 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     let moved = !notes.is_empty();
     report.notes.extend(notes);
     report.failures.extend(failures);
-    if moved {
-        snapshot::write(site, &repo, &loaded, clock::now())
-            .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
-    }
     if report.notes.is_empty() {
         idle += 1;
     }
@@ -107,7 +116,14 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
         keep::later(due, clock::now())
     };
     let told = heartbeat::Told { asleep, idle_ticks: idle, keep_at };
-    heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now())
+    let beaten = heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now());
+    if moved {
+        match Owed::new(site, loaded) {
+            Ok(moved) => *owed = Some(moved),
+            Err(error) => warn!(repo = %site.root.display(), "no snapshot: {error}"),
+        }
+    }
+    beaten
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and

@@ -21,12 +21,13 @@ use crate::files::ledger::sha256_hex;
 use crate::files::store::{self, Decided, Loaded, Store, StoreError};
 
 use super::brief;
+use super::clock;
 use super::error::TickError;
 use super::evidence;
 use super::fire::{belongs_here, fire};
 use super::landing::has_landed;
 use super::site::Site;
-use super::{clock, snapshot};
+use super::snapshot::Owed;
 
 /// How long a command waits for a tick to let go of the lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,13 +125,13 @@ fn commands(
     let source = Source::Commands { commands: &orders, brought_back: &brought_back };
     let (before, notes) = (Some(&loaded), step.notes.as_slice());
     store.commit_from(source, &Decided { before, after: &after, archived: &[], notes, now })?;
-    if !step.notes.is_empty() {
-        // It has happened by now; a snapshot that fails is a warning, as in a tick.
-        let written =
-            site.repo(store.lock().file().try_clone().ok()).and_then(|repo| snapshot::write(site, &repo, &after, now));
-        written.unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
-    }
+    let owed = (!step.notes.is_empty()).then(|| Owed::new(site, after));
     drop(store);
+    // It has happened by now; a snapshot that fails is a warning, as in a tick.
+    if let Some(owed) = owed {
+        owed.and_then(|owed| owed.write(site, now))
+            .unwrap_or_else(|error| warn!(repo = %site.root.display(), "no snapshot: {error}"));
+    }
     // A tick that found the lock held by this command has gone: what it came for is looked at now.
     if site.layout.tick_again().exists()
         && let Err(error) = fire(site)

@@ -1,5 +1,7 @@
 //! Snapshots of the state on `refs/autometta/state`, and getting a lost state back from them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,7 @@ use crate::core::state_doc::StateDoc;
 use crate::core::step::Note;
 use crate::files::document;
 use crate::files::ledger::{self, Head};
+use crate::files::lock::Lock;
 use crate::files::store::{self, Loaded, Store, StoreError};
 use crate::git::{RefName, Repo};
 
@@ -17,7 +20,7 @@ use super::site::Site;
 pub const REF: &str = "refs/autometta/state";
 
 /// The most of the ledger that one snapshot carries; the rest stands in the snapshots before it.
-const LEDGER_PART: u64 = 256 * 1024;
+const LEDGER_PART: u64 = 64 * 1024;
 
 /// What a snapshot is a snapshot of.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,32 +29,60 @@ pub struct Seal {
     pub ledger: Head,
 }
 
-/// Writes a snapshot after a transition. Nothing is written where only counters or clocks changed, because then there
-/// is no transition.
-pub fn write(site: &Site, repo: &Repo, loaded: &Loaded, now: DateTime<Utc>) -> Result<(), TickError> {
-    let head = store::ledger_head(&site.layout)?;
-    let encode = |error: document::WriteError| TickError::Prompt(error.to_string());
-    let mut files = vec![
-        ("state.yaml".to_owned(), document::to_yaml(&StateDoc::from(&loaded.state)).map_err(encode)?.into_bytes()),
-        ("budget.json".to_owned(), document::to_json_pretty(&loaded.budget).map_err(encode)?.into_bytes()),
-        ("ledger.jsonl".to_owned(), ledger::tail(&site.layout.ledger(), LEDGER_PART).map_err(StoreError::from)?),
-    ];
-    for stage in &loaded.state.stages {
-        if stage.attempt == 0 {
-            continue;
+/// How long whoever writes a snapshot is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A committed state of which there is no snapshot yet.
+#[derive(Debug)]
+pub struct Owed {
+    loaded: Loaded,
+    head: Head,
+}
+
+impl Owed {
+    /// A state that has just been committed, under the tick's lock.
+    pub fn new(site: &Site, loaded: Loaded) -> Result<Self, TickError> {
+        Ok(Self { loaded, head: store::ledger_head(&site.layout)? })
+    }
+
+    /// Writes the snapshot. The tick's lock need not be held: where the next tick has committed by now, the snapshot is
+    /// that one's to write. Nothing is written where only counters or clocks changed, because then there is no
+    /// transition.
+    pub fn write(&self, site: &Site, now: DateTime<Utc>) -> Result<(), TickError> {
+        let path = site.layout.snapshot_lock();
+        let held = || TickError::Held { path: path.clone() };
+        let lock = Lock::exclusive_within(&path, PATIENCE).map_err(StoreError::from)?.ok_or_else(held)?;
+        if store::ledger_head(&site.layout)? != self.head {
+            return Ok(());
         }
-        for (folder, path) in
-            [("handoffs", site.layout.handoff(&stage.id)), ("verifiers", site.layout.verdict(&stage.id, None))]
-        {
-            if let Some(bytes) = document::read(&path)? {
-                files.push((format!("{folder}/{}.json", stage.id), bytes));
+        let files = self.files(site)?;
+        // A git that outlives a killed tick keeps the lock.
+        let repo = site.repo(lock.file().try_clone().ok())?;
+        repo.snapshot(&RefName::new(REF)?, &files, "State of the queue", now)?;
+        Ok(())
+    }
+
+    fn files(&self, site: &Site) -> Result<Vec<(String, Vec<u8>)>, TickError> {
+        let encode = |error: document::WriteError| TickError::Prompt(error.to_string());
+        let Loaded { state, budget } = &self.loaded;
+        let mut files = vec![
+            ("state.yaml".to_owned(), document::to_yaml(&StateDoc::from(state)).map_err(encode)?.into_bytes()),
+            ("budget.json".to_owned(), document::to_json_pretty(budget).map_err(encode)?.into_bytes()),
+            ("ledger.jsonl".to_owned(), ledger::tail(&site.layout.ledger(), LEDGER_PART).map_err(StoreError::from)?),
+        ];
+        for stage in state.stages.iter().filter(|stage| stage.attempt > 0) {
+            for (folder, path) in
+                [("handoffs", site.layout.handoff(&stage.id)), ("verifiers", site.layout.verdict(&stage.id, None))]
+            {
+                if let Some(bytes) = document::read(&path)? {
+                    files.push((format!("{folder}/{}.json", stage.id), bytes));
+                }
             }
         }
+        let seal = document::to_json_pretty(&Seal { ledger: self.head.clone() }).map_err(encode)?;
+        files.push(("seal.json".to_owned(), seal.into_bytes()));
+        Ok(files)
     }
-    let seal = document::to_json_pretty(&Seal { ledger: head }).map_err(encode)?;
-    files.push(("seal.json".to_owned(), seal.into_bytes()));
-    repo.snapshot(&RefName::new(REF)?, &files, "State of the queue", now)?;
-    Ok(())
 }
 
 /// Where the ledger ended when the newest snapshot was taken; none where there is no snapshot.
@@ -96,6 +127,7 @@ pub fn restore(
     let loaded = Loaded { state, budget };
     store.commit(None, &loaded, std::slice::from_ref(&note), now)?;
     // The ledger has moved on: without a new snapshot, further damage could not be mended.
-    write(site, repo, &loaded, now)?;
-    Ok(Some((loaded, note)))
+    let owed = Owed::new(site, loaded)?;
+    owed.write(site, now)?;
+    Ok(Some((owed.loaded, note)))
 }

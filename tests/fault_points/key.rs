@@ -203,7 +203,7 @@ fn said(base: &Path, name: &Path, mark: &str) -> String {
     let parsed: Option<Value> = match name.to_string_lossy().as_ref() {
         "repo/state/state.yaml" => serde_saphyr::from_str(&text).ok(),
         "repo/state/budget.json" => serde_json::from_str(&text).ok(),
-        "repo/state/ledger.jsonl" => return digest(format!("{:?}", transitions(&text))),
+        "repo/state/ledger.jsonl" => return digest(format!("{:?} {}", transitions(&text), text.ends_with('\n'))),
         _ => None,
     };
     digest(plain(&parsed.map_or(text, |value| timeless(value).to_string())))

@@ -4,8 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::night_of_work::{SPEAK, card};
+use super::processes;
 use super::support::night::Night;
 use super::world::{Act, Story, World};
 
@@ -25,6 +27,10 @@ hand pass
 say 2000 0.02 "$KEY""#;
 
 const VERIFIER: &str = "judge PASS\nsay 300 0.003";
+
+/// How long work may take: longer than any that ends by itself, and no longer than somebody waits for an agent that hangs
+/// and that nobody follows any more.
+const WALL_CLOCK: Duration = Duration::from_secs(10);
 
 /// How a command ends that has been carried out already, by a process that died before it could say so.
 const REFUSED: i32 = 3;
@@ -61,7 +67,9 @@ fn build(folder: &Path) -> Night {
          notify: [sh, -c, 'echo \"$1\" >>\"$T/told\"; test \"$1\" != halt', sh, \"{kind}\"]\n",
     );
     let judge = "- **Verifier:** Judge One <one@local>\n";
-    night.write("stage-cards/01-stop.md", &card("01-stop", judge, "1. `a.txt`: the work", "test -s a.txt"));
+    let stop = card("01-stop", judge, "1. `a.txt`: the work", "test -s a.txt");
+    let budget = format!("\n## Budget\n- **Worker wall-clock:** {} seconds\n", WALL_CLOCK.as_secs());
+    night.write("stage-cards/01-stop.md", &(stop + &budget));
     let late = card("02-late", judge, "1. `n/b.txt`\n2. `a.txt`", "test -s n/b.txt");
     night.write("stage-cards/02-late.md", &late.replace("Stub Worker <stub@local>", "Late Worker <late@local>"));
     night.write("stage-cards/03-idle.md", &card("03-idle", judge, "1. `a.txt`", "true"));
@@ -134,11 +142,18 @@ fn next(world: &World, idle: bool) -> Option<Act> {
             return Some(Act::Hand("torn"));
         }
     }
+    if idle && processes::left() > 0 {
+        return Some(Act::Hand("time"));
+    }
     (!idle).then_some(Act::Tick)
 }
 
 fn hand(world: &World, name: &str) {
     let night = &world.night;
+    if name == "time" {
+        std::thread::sleep(WALL_CLOCK);
+        return;
+    }
     fs::write(night.t().join(name), "").expect("file");
     match name {
         // Somebody installs the program that is missing.

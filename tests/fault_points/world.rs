@@ -347,6 +347,11 @@ impl World {
         left
     }
 
+    /// Whether there is a folder of this name with nothing in it.
+    pub fn is_empty_folder(&self, name: &str) -> bool {
+        fs::read_dir(self.base.join(name)).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     /// Whether the ledger's chain holds, and git's objects are whole.
     pub fn verify(&self) {
         let output = run(self.night.command(&["log", "--verify"]));

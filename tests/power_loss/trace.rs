@@ -1,6 +1,6 @@
 //! What a night did to its state directory, call by call, as strace saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub enum Change {
 pub fn read(recording: &Path, state: &Path, before: &super::disk::Image) -> Vec<Change> {
     let lengths = before.iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect();
     let (positions, appending) = (BTreeMap::new(), BTreeMap::new());
-    let mut reader = Reader { state: state.to_owned(), positions, appending, lengths };
+    let mut reader = Reader { state: state.to_owned(), positions, appending, lengths, displaced: BTreeSet::new() };
     let mut halves: BTreeMap<String, String> = BTreeMap::new();
     let mut changes = Vec::new();
     for line in fs::read_to_string(recording).expect("the recording").lines() {
@@ -79,6 +79,8 @@ struct Reader {
     positions: BTreeMap<String, usize>,
     appending: BTreeMap<String, bool>,
     lengths: BTreeMap<PathBuf, usize>,
+    /// Files that changed names with their successors.
+    displaced: BTreeSet<PathBuf>,
 }
 
 impl Reader {
@@ -157,6 +159,10 @@ impl Reader {
                         if let Some(length) = self.lengths.remove(&from) {
                             self.lengths.insert(to.clone(), length);
                         }
+                        // Two that change names: what was there before is removed next, under the other one.
+                        if arguments.contains("RENAME_EXCHANGE") {
+                            self.displaced.insert(from.clone());
+                        }
                         vec![Change::Rename { from, to }]
                     }
                     (None, None) => Vec::new(),
@@ -166,7 +172,7 @@ impl Reader {
             "unlink" | "unlinkat" | "rmdir" => {
                 let Some(path) = path_at(0).and_then(|path| self.inside(&path)) else { return Vec::new() };
                 self.lengths.remove(&path);
-                vec![Change::Remove { path }]
+                if self.displaced.remove(&path) { Vec::new() } else { vec![Change::Remove { path }] }
             }
             "mkdir" | "mkdirat" => path_at(0)
                 .and_then(|path| self.inside(&path))

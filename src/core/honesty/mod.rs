@@ -9,6 +9,7 @@
 mod findings;
 pub mod output;
 mod patch;
+mod pattern;
 pub mod rules;
 mod scan;
 pub mod secrets;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use findings::{Findings, Found, FrozenFile, PatchExtent, Standing};
 pub use patch::{FilePatch, Line, parse};
+use pattern::pattern_of;
 pub(in crate::core) use scan::is_git_file;
 pub use scan::{Gates, scan};
 

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use regex::RegexSet;
 
+use super::pattern::patterns_of;
+
 /// The most characters of such a line that a record quotes.
 pub const LINE_CHARS: usize = 500;
 
@@ -40,7 +42,7 @@ pub const ROWS: &[OutputRow] = &[
     row(r": command not found$|: not found$", "sh: 1: frobnicate: not found", "the key was not found in the map"),
 ];
 
-static PATTERNS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(ROWS.iter().map(|row| row.pattern)).ok());
+static PATTERNS: LazyLock<Option<RegexSet>> = LazyLock::new(|| patterns_of(ROWS.iter().map(|row| row.pattern)));
 
 /// Whether a line looks like an error.
 pub fn is_error(line: &str) -> bool {

@@ -1,13 +1,13 @@
 //! The table over a diff.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use regex::Regex;
 
 use super::patch::{FilePatch, Line};
 use super::rules::{self, CI_PATHS, GIT_PATHS, ROWS, Row, When};
-use super::{Flag, MAX_FLAGS, Report, Rule, secrets};
+use super::{Flag, MAX_FLAGS, Report, Rule, pattern_of, secrets};
 use crate::core::paths::PathPatterns;
 
 /// The commands that judge a candidate.
@@ -17,8 +17,8 @@ pub struct Gates<'a> {
     pub commands: &'a [String],
 }
 
-static PATTERNS: LazyLock<Vec<Option<Regex>>> =
-    LazyLock::new(|| ROWS.iter().map(|row| Regex::new(row.pattern).ok()).collect());
+/// Each is read when a line is first held against it: a diff is in one language or two, and the table in ten.
+static PATTERNS: [OnceLock<Option<Regex>>; ROWS.len()] = [const { OnceLock::new() }; ROWS.len()];
 static CI: LazyLock<Option<PathPatterns>> = LazyLock::new(|| PathPatterns::new(CI_PATHS.iter().copied()).ok());
 static GIT: LazyLock<Option<PathPatterns>> = LazyLock::new(|| PathPatterns::new(GIT_PATHS.iter().copied()).ok());
 
@@ -85,11 +85,14 @@ fn mentions(command: &str, path: &str) -> bool {
 
 fn lines(file: &FilePatch, flags: &mut Vec<Flag>) {
     let Some(language) = rules::language(&file.path) else { return };
-    for (row, pattern) in ROWS.iter().zip(PATTERNS.iter()).filter(|(row, _)| row.languages.contains(&language)) {
-        let Some(pattern) = pattern else { continue };
+    if file.removed.is_empty() && file.added.is_empty() {
+        return;
+    }
+    for (row, pattern) in ROWS.iter().zip(&PATTERNS).filter(|(row, _)| row.languages.contains(&language)) {
         if row.rule == Rule::HardCodedAnswer && rules::is_test_path(&file.path) {
             continue;
         }
+        let Some(pattern) = pattern.get_or_init(|| pattern_of(row.pattern)) else { continue };
         let of = |lines: &'_ [Line]| lines.iter().filter(|line| pattern.is_match(&line.text)).cloned().collect();
         let (gone, new): (Vec<Line>, Vec<Line>) = (of(&file.removed), of(&file.added));
         match row.when {
@@ -153,7 +156,7 @@ fn numbers(file: &FilePatch, row: &Row, gone: &[Line], new: &[Line], flags: &mut
 
 /// A line without its numbers, and the numbers.
 fn numbers_of(line: &str) -> (String, Vec<f64>) {
-    static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\d[\d_]*(\.\d+)?([eE][+-]?\d+)?").ok());
+    static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern_of(r"\d[\d_]*(\.\d+)?([eE][+-]?\d+)?"));
     let Some(number) = NUMBER.as_ref() else { return (line.to_owned(), Vec::new()) };
     let values = number.find_iter(line).filter_map(|found| found.as_str().replace('_', "").parse().ok());
     (number.replace_all(line.trim(), "#").into_owned(), values.collect())

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use super::pattern_of;
+
 /// One shape of a secret.
 pub struct SecretRow {
     /// What it is.
@@ -34,7 +36,7 @@ pub const ROWS: &[SecretRow] = &[
     row("an AWS access key id", r"\b((?:AKIA|ASIA)[0-9A-Z]{16})\b", ("AKIA", "QX7RT2PLM9KDW4ZB"), "AKIATOOSHORT"),
     row(
         "an AWS secret access key",
-        r"(?i)aws_?secret_?(?:access_?)?key\W{1,8}([A-Za-z0-9/+=]{40})\b",
+        r"(?i-u:aws_?secret_?(?:access_?)?key)[^0-9A-Za-z_]{1,8}([A-Za-z0-9/+=]{40})\b",
         ("aws_secret_access_key = ", "wJq1XkzTrFEMI7K2DENGbPxRfiCYzQpLm8KtYv3a"),
         "aws_secret_access_key = from the vault",
     ),
@@ -92,7 +94,7 @@ pub const ROWS: &[SecretRow] = &[
 ];
 
 static PATTERNS: LazyLock<Vec<Option<Regex>>> =
-    LazyLock::new(|| ROWS.iter().map(|row| Regex::new(row.pattern).ok()).collect());
+    LazyLock::new(|| ROWS.iter().map(|row| pattern_of(row.pattern)).collect());
 
 /// What a line holds that nobody should see.
 pub fn find(line: &str) -> Option<&'static str> {

@@ -201,7 +201,7 @@ impl Stream {
 
     /// Notes a refusal; a limit keeps the reset time and the scope that an earlier record gave in its fields.
     fn stand(&mut self, mut standing: Standing) {
-        if let (RefusalClass::Limit, Some((scope, resets))) = (standing.refusal.class, self.limit) {
+        if let (RefusalClass::Limit, Some((scope, resets))) = (standing.refusal.class, self.limit.clone()) {
             standing.resets = resets.or(standing.resets);
             standing.refusal.scope = standing.refusal.scope.max(scope);
         }

@@ -257,7 +257,8 @@ impl Decoder {
         let exited_badly = matches!(end, ProcessEnd::Code(code) if code != 0);
         let standing = closing.standing.filter(|_| failed && closing.own_cap.is_none());
         let started_badly = self.start_failure.filter(|_| exited_badly && !closing.answered && standing.is_none());
-        let resets_at = standing.as_ref().and_then(|standing| standing.resets).and_then(|resets| resets.at(said_at));
+        let resets_at =
+            standing.as_ref().and_then(|standing| standing.resets.as_ref()).and_then(|resets| resets.at(said_at));
         let refusal = standing.map(|standing| standing.refusal).or(started_badly);
         let refused_unheard = !closing.answered && refusal.as_ref().is_some_and(|refusal| rejects(refusal.class));
         let usage = match usage.source {

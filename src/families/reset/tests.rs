@@ -3,6 +3,7 @@
 use super::*;
 use chrono_tz::America::New_York;
 use chrono_tz::Europe::{Berlin, London};
+use chrono_tz::Tz;
 use proptest::prelude::*;
 
 fn utc(text: &str) -> DateTime<Utc> {

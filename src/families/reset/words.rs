@@ -3,12 +3,9 @@
 //! A time is looked for only behind words that announce one (`resets`, `try again`, `retry after` …), so that no other
 //! number of the line is taken for one. What is not understood is no time.
 
-use std::str::FromStr as _;
-
 use chrono::{DateTime, NaiveTime, Utc, Weekday};
-use chrono_tz::Tz;
 
-use super::{Clock, Day, Resets, epoch_time};
+use super::{Clock, Day, Resets, Zone, epoch_time};
 
 /// How much of a text is read: a sentence of a CLI, with room for the record around it.
 const LONGEST: usize = 4096;
@@ -169,8 +166,8 @@ fn clock(tokens: &[Token<'_>]) -> Option<Clock> {
         None => return None,
     };
     let zone = match rest.first() {
-        Some(Token::Aside(name)) => Some(Tz::from_str(name.trim()).ok()?),
-        Some(Token::Word("UTC" | "GMT" | "Z")) => Some(Tz::UTC),
+        Some(Token::Aside(name)) => Some(Zone::named(name.trim())?),
+        Some(Token::Word("UTC" | "GMT" | "Z")) => Some(Zone::UTC),
         _ => None,
     };
     Some(Clock { day, time, zone })

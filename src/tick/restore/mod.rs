@@ -26,7 +26,7 @@ use crate::files::store::{self, Loaded, Store, StoreError};
 
 use super::error::TickError;
 use super::site::Site;
-use super::snapshot;
+use super::snapshot::{self, Owed};
 
 use replay::Replayed;
 use source::Copy;
@@ -223,11 +223,11 @@ impl Plan {
         let mut proposal = Proposal { damage: damage.words(), ..Proposal::default() };
         let spoilt_files = damage.state.is_err() || damage.budget.is_err();
         let repo = site.repo(store.lock().file().try_clone().ok())?;
-        let found = source::newest_good(site, &repo);
-        let (copy, passed_over) = match (found, spoilt_files) {
-            (Ok(found), _) => found,
-            (Err(error), true) => return Err(error),
-            (Err(_), false) => (None, Vec::new()),
+        let (copy, passed_over) = match source::newest_good(site, &repo) {
+            Ok(found) => found,
+            // A copy may hold what the files have lost, so none of it is given up unseen.
+            Err(error) if spoilt_files || damage.tear.is_some() => return Err(error),
+            Err(_) => (None, Vec::new()),
         };
         if spoilt_files {
             proposal.passed_over = passed_over;
@@ -275,7 +275,9 @@ impl Plan {
         }
         store.commit(None, &self.after, &[self.note()], now)?;
         // The next damage finds this state, and not the one before the damage.
-        snapshot::write(site, &repo, &self.after, now).unwrap_or_else(|error| warn!("no snapshot: {error}"));
+        Owed::new(site, self.after)
+            .and_then(|owed| owed.write(site, now))
+            .unwrap_or_else(|error| warn!("no snapshot: {error}"));
         Ok(kept)
     }
 
