@@ -53,7 +53,7 @@ const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.
-const ELSEWHERE: [(&str, &str); 17] = [
+const ELSEWHERE: [(&str, &str); 28] = [
     ("agent.kill", "macOS only"),
     ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
     ("git.kill", "a git that is out of time: tests/git_layer"),
@@ -67,8 +67,19 @@ const ELSEWHERE: [(&str, &str); 17] = [
     ("git.remove-opened", "an agent took permissions away: tests/git_layer"),
     ("home.mode", "the first command of a machine"),
     ("inquiry.input", "`doctor` only"),
+    ("journal.part-time", "a part that is named again after a day: tests/retention.rs"),
     ("link.drop-temp", "after a link that failed, so in cases of this test"),
     ("log.cut", "a program that floods its log: tests/runs_stop.rs"),
+    ("spent.aside", "runs that are long over: tests/retention.rs"),
+    ("spent.folder", "runs that are long over: tests/retention.rs"),
+    ("spent.mode", "an agent took permissions away: src/files/spent/tests.rs"),
+    ("spent.pack", "logs of a day ago: tests/retention.rs"),
+    ("spent.pack-time", "logs of a day ago: tests/retention.rs"),
+    ("spent.remove", "runs that are long over: tests/retention.rs"),
+    ("stream.drop-temp", "logs of a day ago, where compressing is cut short: src/files/spent/tests.rs"),
+    ("stream.make", "logs of a day ago: tests/retention.rs"),
+    ("stream.rename", "logs of a day ago: tests/retention.rs"),
+    ("stream.sync", "logs of a day ago: tests/retention.rs"),
     ("waiter.start", "a night without a timer that waits: tests/scenarios_providers.rs"),
     ("waiter.tick", "a night without a timer that waits: tests/scenarios_providers.rs"),
 ];

@@ -31,6 +31,7 @@ use autometta::files::ledger::Line;
 use autometta::tick::auth::{AuthCheck, AuthStatus};
 use autometta::tick::doctor::Report;
 use autometta::tick::heartbeat::Heartbeat;
+use autometta::tick::keep::{Cleaned, Memory};
 use autometta::tick::register::Watched;
 use autometta::tick::restore::Restoration;
 use autometta::tick::weather::QuotaRecord;
@@ -69,6 +70,8 @@ fn all() -> Vec<(&'static str, Value)> {
         ("journal", of::<Record>()),
         ("replay", of::<ReplayDoc>()),
         ("heartbeat", of::<Heartbeat>()),
+        ("keep", of::<Memory>()),
+        ("clean", of::<Cleaned>()),
         ("quota", of::<QuotaRecord>()),
         ("status", of::<RepoStatus>()),
         ("fleet", of::<Fleet>()),

@@ -150,6 +150,11 @@ pub enum Command {
         after_help = "Without --planted: the verifiers of this repository judge its past candidates again, landed or not;\nstages stay as they are, the records go to state/grades/. With it: a bake-off of seats. Where a seat\ncalls a model it is said first what that may cost. Exits 0 whatever the seats say.\n\nExamples:\n  autometta grade --planted examples/planted\n  autometta grade --planted examples/planted --seat 'GPT-5.6 Sol <gpt-5-6-sol@local>' --max-cost 5\n  autometta grade --newest 10 --yes --json"
     )]
     Grade(super::grade::GradeArgs),
+    /// Take away what of the past need not stay, by `keep:` in the manifest. Ticks do the same in passing.
+    #[command(
+        after_help = "What is in flight, not over, not merged or not reported yet stays, whatever the manifest says; branches\nalways stay. Exits 0 once it is done, 1 where something could not be taken away.\n\nExamples:\n  autometta clean --plan                 what would go, and why\n  autometta clean\n  autometta clean --json | jq .freed_bytes"
+    )]
+    Clean(super::clean::CleanArgs),
     /// See it work: a scratch repository, four cards, the built-in families, no model and no network.
     #[command(after_help = "Example:\n  autometta demo --keep")]
     Demo(DemoArgs),

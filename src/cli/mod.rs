@@ -9,6 +9,7 @@ mod attach;
 mod auth;
 mod budget;
 mod cards;
+mod clean;
 mod completions;
 mod demo;
 mod doctor;
@@ -156,6 +157,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Await(args) => Ok(register::await_process(&args)),
         Command::Timer(args) => timer::timer(&at, &args),
         Command::Grade(args) => grade::grade(&at, &args),
+        Command::Clean(args) => clean::clean(&at, &args),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),

@@ -17,11 +17,13 @@ use super::quota::QuotaReader;
 use super::schedule::{DaySpans, Schedule, fill_the_day};
 use super::verdict::BEST;
 
+mod keep;
 mod values;
 
 pub use super::budget::{NoProgress, Window};
 pub use super::card::{LandingMode, MAX_GATE_RETRIES};
 pub use super::family::{AuthMode, DecoderKind, FamilyOverride};
+pub use keep::{Keep, Size};
 pub use values::{FormError, RepoPath, TimeLimit};
 
 /// The manifest version that this program writes and the only one it reads.
@@ -89,6 +91,8 @@ pub struct Manifest {
     pub notify: Vec<String>,
     /// How much of the past stays at hand.
     pub retention: Retention,
+    /// How much of the past stays on disk.
+    pub keep: Keep,
     /// Limits of a stage whose card does not set its own.
     pub defaults: Defaults,
     /// The caps of a fresh budget.
@@ -247,6 +251,7 @@ impl Default for Manifest {
             landing: LandingMode::Auto,
             notify: Vec::new(),
             retention: Retention::default(),
+            keep: Keep::default(),
             defaults: Defaults::default(),
             caps: Caps::default(),
             quota: BTreeMap::new(),

@@ -36,6 +36,7 @@ pub mod quorum;
 pub mod quota;
 pub mod random;
 pub mod rates;
+pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod secrecy;

@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is the atomic-write path")]
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -132,6 +132,31 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, WriteError> {
         .map_err(fail())?;
     settle(path, Durability::Durable).map_err(fail())?;
     Ok(true)
+}
+
+/// Replaces `path` durably by what `fill` writes, which may be more than memory holds. Where `fill` gives up, it says
+/// false, and nothing has changed.
+pub fn write_stream(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<bool>) -> Result<bool, WriteError> {
+    let fail = || at("write", path);
+    let (temp, mut file) = with_temp(Os.writer(), path, |temp| {
+        fault::point!("stream.make", path)?;
+        Os.make(temp)
+    })
+    .map_err(fail())?;
+    let filled = fill(&mut file)
+        .and_then(|is_whole| fault::point!("stream.sync", path).and_then(|()| file.sync_all()).map(|()| is_whole));
+    match filled {
+        Ok(true) => fault::point!("stream.rename", path)
+            .and_then(|()| fs::rename(&temp, path))
+            .and_then(|()| settle(path, Durability::Durable))
+            .map(|()| true)
+            .map_err(fail()),
+        other => {
+            // Best effort: what cannot be removed now is swept later.
+            let _ = fault::point!("stream.drop-temp", path).and_then(|()| fs::remove_file(&temp));
+            other.map_err(fail())
+        }
+    }
 }
 
 /// Replaces a file that belongs to the repository rather than to us: durably, with the mode that it had, or one that

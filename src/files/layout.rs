@@ -80,6 +80,16 @@ impl Layout {
         self.state.join(".tick.again")
     }
 
+    /// The mark of a tick that does something: whoever finds it while nobody ticks knows that one died doing so.
+    pub fn tick_busy(&self) -> PathBuf {
+        self.state.join(".tick.busy")
+    }
+
+    /// What is known of the room that past runs take.
+    pub fn keep(&self) -> PathBuf {
+        self.state.join("keep.json")
+    }
+
     /// The lock that the process holds that waits for a known time.
     pub fn wake_lock(&self) -> PathBuf {
         self.state.join(".wake.lock")

@@ -23,6 +23,9 @@ pub const GENESIS: &str = "00000000000000000000000000000000000000000000000000000
 /// How much of the file's end is read to find its last line.
 const TAIL: u64 = 256 * 1024;
 
+/// How much of it usually has the last line whole.
+const USUAL: u64 = 8 * 1024;
+
 /// The longest line, since the last one has to be found within [`TAIL`].
 const LONGEST_LINE: u64 = TAIL;
 
@@ -183,10 +186,17 @@ fn head_of(path: &Path, mut file: impl Read + Seek, length: u64) -> Result<Head,
     if length == 0 {
         return Ok(Head::genesis());
     }
-    let start = length.saturating_sub(TAIL);
-    file.seek(SeekFrom::Start(start)).map_err(io)?;
     let mut tail = Vec::new();
-    file.take(length - start).read_to_end(&mut tail).map_err(io)?;
+    // Nearly every line is short, and every tick looks for the last one.
+    for reach in [USUAL, TAIL] {
+        let start = length.saturating_sub(reach);
+        file.seek(SeekFrom::Start(start)).map_err(io)?;
+        tail.clear();
+        (&mut file).take(length - start).read_to_end(&mut tail).map_err(io)?;
+        if start == 0 || tail.iter().rev().skip(1).any(|byte| *byte == b'\n') {
+            break;
+        }
+    }
     let broken = |why: &str| LedgerError::Broken { path: path.to_owned(), seq: 0, why: why.to_owned() };
     let body = tail.strip_suffix(b"\n").ok_or_else(|| broken("the last line has no end"))?;
     let last = body.rsplit(|byte| *byte == b'\n').next().unwrap_or(body);

@@ -14,5 +14,6 @@ pub mod layout;
 pub mod ledger;
 pub mod lock;
 pub mod regular;
+pub mod spent;
 pub mod store;
 pub mod volume;

@@ -1,9 +1,9 @@
 //! What a commit says of itself.
 
-use crate::core::ids::CommitId;
+use crate::core::ids::{CommitId, TreeId};
 
 use super::error::GitError;
-use super::objects::Objects;
+use super::objects::{Objects, parse_id};
 
 /// The longest subject that is read, in bytes.
 const SUBJECT: usize = 1000;
@@ -18,6 +18,13 @@ pub struct Described {
 }
 
 impl Objects {
+    /// The tree of a commit.
+    pub fn tree_of(&self, commit: &CommitId) -> Result<TreeId, GitError> {
+        let mut call = self.call()?;
+        call.args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{commit}^{{tree}}")]);
+        parse_id(call.run()?.text("git rev-parse")?, "git rev-parse")
+    }
+
     /// What a commit says of itself; none where the repository does not have it (any more).
     pub fn describe(&self, commit: &CommitId) -> Result<Option<Described>, GitError> {
         if !self.object_exists(commit)? {

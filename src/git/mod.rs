@@ -38,6 +38,7 @@ mod stat;
 mod strays;
 mod tree_files;
 mod tree_path;
+mod unmerged;
 mod worktree;
 
 pub use capture::{Capture, PRIVATE_FOLDER};

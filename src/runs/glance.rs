@@ -2,15 +2,19 @@
 //!
 //! Unlike `probe` it never waits, reads no order, no record and no log, and decides nothing: what it says is for people.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use flate2::read::GzDecoder;
 
 use super::clock;
 use super::dir::RunDir;
 use super::error::RunError;
-use super::tail::Tail;
+use super::tail::{CHUNK, Lines, Tail};
 use crate::core::run::Started;
-use crate::files::lock;
+use crate::files::{lock, spent};
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,28 +70,67 @@ impl Glancer {
     }
 }
 
-/// A reading position in a log of a run, for those who only look: line by line, in flat memory.
+/// A reading position in a log of a run, for those who only look: line by line, in flat memory. A log that was
+/// compressed since the run ended is read all the same.
 #[derive(Debug)]
 pub struct LogTail {
-    tail: Tail,
+    log: Log,
     path: PathBuf,
+}
+
+#[derive(Debug)]
+enum Log {
+    Plain(Tail),
+    Packed(GzDecoder<File>, Lines),
 }
 
 impl LogTail {
     /// Starts at the beginning of an existing log.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let tail = Tail::open(path).map_err(RunError::io("open", path))?;
-        Ok(Self { tail, path: path.to_owned() })
+        let plain = match Tail::open(path) {
+            // While it is compressed both stand there; the plain one goes last.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => spent::open_packed(path)
+                .and_then(|packed| packed.map(|packed| Log::Packed(packed, Lines::default())).ok_or(error)),
+            other => other.map(Log::Plain),
+        };
+        Ok(Self { log: plain.map_err(RunError::io("open", path))?, path: path.to_owned() })
     }
 
     /// Passes on the lines that were completed since the last time, reading at most about `budget` bytes, and says how
     /// many bytes were read.
     pub fn advance(&mut self, budget: u64, feed: &mut dyn FnMut(&[u8])) -> Result<u64, RunError> {
-        self.tail.advance(budget, feed).map_err(RunError::io("read", &self.path))
+        let read = match &mut self.log {
+            Log::Plain(tail) => tail.advance(budget, feed),
+            Log::Packed(packed, lines) => unpack(packed, lines, budget, feed),
+        };
+        read.map_err(RunError::io("read", &self.path))
     }
 
     /// Passes on all that is left, the last line included even where it has no end.
     pub fn finish(&mut self, feed: &mut dyn FnMut(&[u8])) -> Result<(), RunError> {
-        self.tail.finish(feed).map_err(RunError::io("read", &self.path))
+        let done = match &mut self.log {
+            Log::Plain(tail) => tail.finish(feed),
+            Log::Packed(packed, lines) => unpack(packed, lines, u64::MAX, feed).map(|_| lines.finish(feed)),
+        };
+        done.map_err(RunError::io("read", &self.path))
     }
+}
+
+fn unpack(
+    packed: &mut GzDecoder<File>,
+    lines: &mut Lines,
+    budget: u64,
+    feed: &mut dyn FnMut(&[u8]),
+) -> io::Result<u64> {
+    let mut chunk = [0; CHUNK];
+    let mut total = 0;
+    while total < budget {
+        let read = packed.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        total += read as u64;
+        lines.split(&chunk[..read], feed);
+    }
+    Ok(total)
 }

@@ -11,13 +11,19 @@ use crate::files::regular;
 const LINE_LIMIT: usize = 1 << 20;
 
 /// How much is read at once.
-const CHUNK: usize = 16 << 10;
+pub(super) const CHUNK: usize = 16 << 10;
 
 /// A reading position in a log.
 #[derive(Debug)]
 pub(super) struct Tail {
     file: File,
     offset: u64,
+    lines: Lines,
+}
+
+/// Bytes in the order in which they stand in a log, as lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
     partial: Vec<u8>,
     skipping: bool,
 }
@@ -26,7 +32,7 @@ impl Tail {
     /// Starts at the beginning of an existing log.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = regular::existing(path, OpenOptions::new().read(true))?;
-        Ok(Self { file, offset: 0, partial: Vec::new(), skipping: false })
+        Ok(Self { file, offset: 0, lines: Lines::default() })
     }
 
     /// The same log, read from this offset on.
@@ -53,7 +59,7 @@ impl Tail {
             }
             self.offset += read as u64;
             total += read as u64;
-            self.split(&chunk[..read], feed);
+            self.lines.split(&chunk[..read], feed);
         }
         Ok(total)
     }
@@ -61,14 +67,22 @@ impl Tail {
     /// Passes on all that is left, the last line included even where it has no end.
     pub(super) fn finish(&mut self, feed: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         self.advance(u64::MAX, feed)?;
+        self.lines.finish(feed);
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// Passes on the last line where it has no end.
+    pub(super) fn finish(&mut self, feed: &mut dyn FnMut(&[u8])) {
         let rest = std::mem::take(&mut self.partial);
         if !rest.is_empty() && !self.skipping {
             feed(&rest);
         }
-        Ok(())
     }
 
-    fn split(&mut self, mut bytes: &[u8], feed: &mut dyn FnMut(&[u8])) {
+    /// Passes on the lines that these bytes complete.
+    pub(super) fn split(&mut self, mut bytes: &[u8], feed: &mut dyn FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             if self.skipping || self.partial.len() + line.len() > LINE_LIMIT {

@@ -13,11 +13,11 @@ use crate::git::Repo;
 
 use super::engine::{Turned, turn};
 use super::error::TickError;
-use super::real::{Real, sweep};
+use super::real::Real;
 use super::site::Site;
 use super::snapshot::{self, Owed};
 use super::weather::Sky;
-use super::{carry, clock, heartbeat, tell, wake};
+use super::{carry, clock, heartbeat, keep, sweep, tell, wake};
 
 /// How often one fire looks again for ticks that found the lock held.
 const ROUNDS: usize = 16;
@@ -73,6 +73,10 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     if let Err(error) = atomic::sweep_temps(site.layout.dir()) {
         warn!(repo = %site.root.display(), "{error}");
     }
+    if sweep::has_died(site) {
+        sweep::all(site);
+        sweep::end(site);
+    }
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
     let loaded = load(site, store, &repo, report)?;
@@ -84,9 +88,14 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     }
     let asleep = heartbeat::asleep(before.as_ref());
     let sky = Sky::default();
-    let mut world = Real { site, store, repo: &repo, sky, before: before.as_ref(), asleep, part: None };
+    let mut world =
+        Real { site, store, repo: &repo, sky, before: before.as_ref(), asleep, part: None, has_begun: false };
     let Turned { loaded, seen, notes, failures, mut idle } = turn(&mut world, loaded, idle)?;
     let asleep = world.asleep;
+    let has_begun = world.has_begun;
+    if has_begun {
+        sweep::end(site);
+    }
     let moved = !notes.is_empty();
     report.notes.extend(notes);
     report.failures.extend(failures);
@@ -99,7 +108,15 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     report.in_flight = loaded.state.flights().count();
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
-    let beaten = heartbeat::write(site, &loaded, &seen, before.as_ref(), asleep, idle, clock::now());
+    let due = before.as_ref().and_then(|before| before.keep_at);
+    let is_idle = !moved && report.notes.is_empty() && !has_begun;
+    let keep_at = if is_idle {
+        keep::pass(site, &repo, &loaded.state, due, clock::now())
+    } else {
+        keep::later(due, clock::now())
+    };
+    let told = heartbeat::Told { asleep, idle_ticks: idle, keep_at };
+    let beaten = heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now());
     if moved {
         match Owed::new(site, loaded) {
             Ok(moved) => *owed = Some(moved),
@@ -116,7 +133,7 @@ fn load(site: &Site, store: &Store, repo: &Repo, report: &mut Report) -> Result<
     let read = store.redo().and_then(|redone| {
         if redone {
             info!(repo = %site.root.display(), "finished what a tick before had decided");
-            sweep(site);
+            sweep::all(site);
         }
         store.load()
     });

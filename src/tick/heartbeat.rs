@@ -34,6 +34,9 @@ pub struct Heartbeat {
     pub asleep: Option<Asleep>,
     /// Idle ticks since the last one that changed something; folded into the counters by the next that does.
     pub idle_ticks: u64,
+    /// When the room that the past takes is looked at next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_at: Option<DateTime<Utc>>,
     /// The runs in flight.
     pub agents: Vec<Agent>,
     /// How the repository stands.
@@ -87,16 +90,27 @@ pub fn slept(before: Option<&Heartbeat>, asleep: &Asleep, now: DateTime<Utc>) ->
     Slept::between(Some((before.asleep.as_ref()?, before.at)), asleep, now)
 }
 
+/// What a tick knows besides what it has seen.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// How long this boot has slept in all.
+    pub asleep: Asleep,
+    /// Idle ticks since the last one that changed something.
+    pub idle_ticks: u64,
+    /// When the room that the past takes is looked at next.
+    pub keep_at: DateTime<Utc>,
+}
+
 /// Writes the heartbeat of this tick.
 pub fn write(
     site: &Site,
     loaded: &Loaded,
     seen: &Observation,
     before: Option<&Heartbeat>,
-    asleep: Asleep,
-    idle_ticks: u64,
+    told: Told,
     now: DateTime<Utc>,
 ) -> Result<(), TickError> {
+    let Told { asleep, idle_ticks, keep_at } = told;
     let agents = loaded.state.flights().map(|(_, flight)| {
         let (alive, supervised, elapsed, silent) = match seen.runs.get(&flight.run) {
             Some(Sighting::Running(pulse)) => {
@@ -123,6 +137,7 @@ pub fn write(
             .filter(|slept| slept.0 > 0),
         asleep: Some(asleep),
         idle_ticks,
+        keep_at: Some(keep_at),
         agents: agents.collect(),
         counted: Some(Counted::now(&site.layout, loaded, now)),
     };

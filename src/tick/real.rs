@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
 use crate::core::ids::{RunId, StageId};
-use crate::core::observation::{LandingSighting, Observation};
+use crate::core::observation::{LandingSighting, Observation, Sighting};
 use crate::core::policy::Policy;
 use crate::core::run::StopReason;
 use crate::core::sleep::Asleep;
@@ -26,6 +26,7 @@ use super::heartbeat::{self, Heartbeat};
 use super::observe::{Observer, Purpose};
 use super::perform::perform;
 use super::site::Site;
+use super::sweep;
 use super::weather::Sky;
 
 /// A repository while its lock is held.
@@ -41,6 +42,8 @@ pub(super) struct Real<'a> {
     pub asleep: Asleep,
     /// This repository's part in the fleet's day, from a look at the fleet to the commit that follows.
     pub part: Option<Part>,
+    /// Whether this fire has something to do.
+    pub has_begun: bool,
 }
 
 impl World for Real<'_> {
@@ -66,6 +69,10 @@ impl World for Real<'_> {
         let mut seen = observer.observe(loaded)?;
         seen.slept = heartbeat::slept(self.before, &self.asleep, now);
         seen.fleet = self.part.as_ref().map(|part| part.day.clone());
+        if seen.runs.values().any(|sighting| matches!(sighting, Sighting::Lost(_))) {
+            // Its supervisor may have died in the middle of a write.
+            sweep::all(self.site);
+        }
         Ok(seen)
     }
 
@@ -87,11 +94,15 @@ impl World for Real<'_> {
             log(self.site, note);
         }
         if round.is_busy {
-            sweep(self.site);
+            sweep::live(self.site);
         }
     }
 
     fn perform(&mut self, state: &State, effects: &[Effect], now: DateTime<Utc>) -> Performed {
+        if !effects.is_empty() && !self.has_begun {
+            self.has_begun = true;
+            sweep::begin(self.site);
+        }
         perform(self.site, self.repo, state, effects, now)
     }
 }
@@ -115,36 +126,6 @@ fn make_room(site: &Site, before: &State, after: &State) -> Result<(), TickError
         }
     }
     Ok(())
-}
-
-/// Clears away what writers that were killed in the middle left beside the files that people and tools read.
-pub(super) fn sweep(site: &Site) {
-    let state = site.layout.dir();
-    // Runs that were started by hand stand in no state, so nobody else notices that one is lost.
-    if let Err(error) = runs::retire_lost(state) {
-        warn!(repo = %site.root.display(), "{error}");
-    }
-    let folders = [
-        "active-agents",
-        "recent-agents",
-        "handoffs",
-        "verifiers",
-        "questions",
-        "answers",
-        "archive",
-        "cards",
-        "logs",
-        "notices",
-        "quota",
-    ];
-    let home = ["", "subscribers"].map(|folder| site.home.path().join(folder));
-    for folder in folders.iter().map(|folder| state.join(folder)).chain(home) {
-        if folder.is_dir()
-            && let Err(error) = atomic::sweep_temps(&folder)
-        {
-            warn!(repo = %site.root.display(), "{error}");
-        }
-    }
 }
 
 fn log(site: &Site, note: &Note) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::LogArgs;
 use crate::cli::terminal::text::clean;
 use crate::cli::{DONE, FAILED, output};
-use crate::core::quantity::grouped;
+use crate::core::quantity::{Seconds, grouped};
 use crate::files::store;
 use crate::tick::Site;
 use crate::tick::replay::{Finding, Replayed, Span, replay};
@@ -64,7 +64,7 @@ pub fn print(site: &Site, args: &LogArgs) -> anyhow::Result<u8> {
     if args.json {
         output::json(&ReplayDoc { summary, findings })?;
     } else {
-        output::print(&words(&summary))?;
+        output::print(&words(&summary, site.manifest.keep.journal.seconds()))?;
     }
     Ok(code)
 }
@@ -89,7 +89,7 @@ fn spans(spans: &[Span]) -> String {
     spans.iter().map(span).collect::<Vec<_>>().join(", ")
 }
 
-fn words(summary: &Replayed) -> String {
+fn words(summary: &Replayed, kept: Seconds) -> String {
     let count = |number: u64, one: &str, many: &str| {
         if number == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(number)) }
     };
@@ -107,6 +107,12 @@ fn words(summary: &Replayed) -> String {
     if summary.unfinished > 0 {
         let records = count(summary.unfinished, "decision was", "decisions were");
         add(format!("{records} never committed: the machine died first, and decided anew"));
+    }
+    if let Some(begins) = summary.begins {
+        let days = count(kept.0.div_ceil(86_400), "day", "days");
+        add(format!(
+            "the journal begins at line {begins}: what is older than {days} (`keep: {{journal: …}}`) was removed"
+        ));
     }
     if !summary.unrecorded.is_empty() {
         add(format!("not recorded: lines {} of the ledger", spans(&summary.unrecorded)));

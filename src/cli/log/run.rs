@@ -71,7 +71,9 @@ pub fn print(site: &Site, name: &str, args: &LogArgs, look: &Look) -> anyhow::Re
             _ => "it has ended, and its record cannot be read".to_owned(),
         },
     };
-    reaches(&format!("{}\n", look.paint(Tone::Faint, &format!("-- {run}: {words}"))))?;
+    let gone =
+        if reader.stdout.is_none() && dir.exit_file().exists() { "; its output was not kept (`keep:`)" } else { "" };
+    reaches(&format!("{}\n", look.paint(Tone::Faint, &format!("-- {run}: {words}{gone}"))))?;
     Ok(DONE)
 }
 

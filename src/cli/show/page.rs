@@ -13,6 +13,7 @@ use crate::core::ids::Role;
 use crate::core::quantity::grouped;
 use crate::core::state::RunOutcome;
 use crate::core::state_doc::StageDoc;
+use crate::files::spent;
 
 /// The width of the names at the left.
 const NAMES: usize = 12;
@@ -257,7 +258,12 @@ impl Page<'_> {
         self.quoted(clean_lines(gate.output_tail.trim_end()), "    | ");
         if let Some(dir) = &record.dir {
             let log = dir.join("stdout.log");
-            self.line(&format!("    all of it: {}", clean(&log.display().to_string())), Tone::Faint);
+            let packed = spent::packed(&log);
+            if log.exists() {
+                self.line(&format!("    all of it: {}", clean(&log.display().to_string())), Tone::Faint);
+            } else if packed.exists() {
+                self.line(&format!("    all of it: zcat {}", clean(&packed.display().to_string())), Tone::Faint);
+            }
         }
     }
 

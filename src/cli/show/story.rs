@@ -20,6 +20,7 @@ use crate::core::state_doc::{StageDoc, Status};
 use crate::files::document;
 use crate::files::ledger::{self, Line, sha256_hex};
 use crate::files::regular;
+use crate::files::spent;
 use crate::files::store::{self, Loaded};
 use crate::git::Repo;
 use crate::tick::{Site, TickError};
@@ -265,7 +266,7 @@ fn record(site: &Site, stage: Option<&StageDoc>, run: RunId) -> Result<Record, T
 fn tail(path: &std::path::Path) -> Vec<String> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let read = || {
-        let Ok(Some(mut file)) = regular::open(path) else { return Ok(Vec::new()) };
+        let Ok(Some(mut file)) = regular::open(path) else { return packed_tail(path) };
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         let mut bytes = Vec::new();
@@ -275,6 +276,22 @@ fn tail(path: &std::path::Path) -> Vec<String> {
     let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// The end of a log that was compressed.
+fn packed_tail(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let Some(mut log) = spent::open_packed(path)? else { return Ok(Vec::new()) };
+    let room = usize::try_from(TAIL_BYTES).unwrap_or(usize::MAX);
+    let (mut end, mut part) = (Vec::new(), vec![0; room]);
+    loop {
+        let read = log.read(&mut part)?;
+        if read == 0 {
+            return Ok(end);
+        }
+        end.extend_from_slice(&part[..read]);
+        end.drain(..end.len().saturating_sub(room));
+    }
 }
 
 fn card_file(site: &Site, stage: &StageDoc) -> Result<CardFile, TickError> {

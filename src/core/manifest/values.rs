@@ -17,6 +17,12 @@ pub struct FormError {
     shape: &'static str,
 }
 
+impl FormError {
+    pub(super) fn new(text: String, shape: &'static str) -> Self {
+        Self { text, shape }
+    }
+}
+
 /// How long something may take, written in words: `90s`, `10 minutes`, `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -8,6 +8,7 @@
 //! Each segment begins with both documents whole, so that older ones may be deleted, and then the parts that no segment
 //! names any more.
 
+mod prune;
 mod reader;
 mod writer;
 
@@ -21,6 +22,7 @@ use super::document::{self, DocumentError};
 use super::layout::Layout;
 use super::ledger::sha256_hex;
 
+pub use prune::{Parts, past, remove, remove_parts};
 pub use reader::{Entry, Reader};
 pub(super) use writer::{Commit, append};
 pub use writer::{PROGRAM, Source};

@@ -9,6 +9,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::prune::name_again;
 use super::{JournalError, Segment, segments};
 use crate::core::ids::StageId;
 use crate::core::journal::{BriefRef, Briefs, Cause, Changes, JOURNAL_VERSION, Record, Sums};
@@ -134,11 +135,15 @@ fn on_disk(layout: &Layout) -> Result<Option<Sums>, JournalError> {
 }
 
 /// Writes a part, where it is not there yet, and gives its name.
-fn keep(layout: &Layout, bytes: &[u8]) -> Result<String, JournalError> {
+fn keep(layout: &Layout, bytes: &[u8], now: DateTime<Utc>) -> Result<String, JournalError> {
     let sha256 = sha256_hex(bytes);
     let path = layout.journal_part(&sha256);
     // A power cut leaves a file that was not synced without its bytes.
-    if fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64) {
+    if let Ok(meta) = fs::metadata(&path)
+        && meta.is_file()
+        && meta.len() == bytes.len() as u64
+        && name_again(&path, &meta, now).is_ok()
+    {
         return Ok(sha256);
     }
     if let Some(parent) = path.parent() {
@@ -148,28 +153,28 @@ fn keep(layout: &Layout, bytes: &[u8]) -> Result<String, JournalError> {
     Ok(sha256)
 }
 
-fn keep_json<T: Serialize>(layout: &Layout, value: &T) -> Result<String, JournalError> {
-    keep(layout, &serde_json::to_vec(value)?)
+fn keep_json<T: Serialize>(layout: &Layout, value: &T, now: DateTime<Utc>) -> Result<String, JournalError> {
+    keep(layout, &serde_json::to_vec(value)?, now)
 }
 
-fn briefs(layout: &Layout, seen: &Observation) -> Result<Briefs, JournalError> {
+fn briefs(layout: &Layout, seen: &Observation, now: DateTime<Utc>) -> Result<Briefs, JournalError> {
     let mut named = BTreeMap::<StageId, BriefRef>::new();
     for (stage, brief) in &seen.briefs {
         let brief = match brief {
-            Ok(brief) => BriefRef::Part(keep_json(layout, brief)?),
+            Ok(brief) => BriefRef::Part(keep_json(layout, brief, now)?),
             Err(why) => BriefRef::Unusable(why.clone()),
         };
         named.insert(stage.clone(), brief);
     }
-    Ok(if named.len() > FEW { Briefs::Part(keep_json(layout, &named)?) } else { Briefs::Here(named) })
+    Ok(if named.len() > FEW { Briefs::Part(keep_json(layout, &named, now)?) } else { Briefs::Here(named) })
 }
 
-fn cause(layout: &Layout, source: Source<'_>, event: Option<&str>) -> Result<Cause, JournalError> {
+fn cause(layout: &Layout, source: Source<'_>, event: Option<&str>, now: DateTime<Utc>) -> Result<Cause, JournalError> {
     Ok(match source {
         Source::Step { seen, policy, idle } => Cause::Step {
             idle,
-            policy: keep_json(layout, policy)?,
-            briefs: briefs(layout, seen)?,
+            policy: keep_json(layout, policy, now)?,
+            briefs: briefs(layout, seen, now)?,
             seen: Box::new(seen.without_briefs()),
         },
         Source::Commands { commands, brought_back } => {
@@ -225,7 +230,7 @@ pub(in crate::files) fn append(layout: &Layout, commit: &Commit<'_>) -> Result<O
         since_whole: 0,
         before: None,
         after: Sums { state: String::new(), budget: String::new() },
-        cause: cause(layout, commit.source, commit.event)?,
+        cause: cause(layout, commit.source, commit.event, now)?,
         changes: Changes::default(),
     };
     let base = match (commit.source, before) {
@@ -249,7 +254,7 @@ pub(in crate::files) fn append(layout: &Layout, commit: &Commit<'_>) -> Result<O
         let (sums, since) = match (why, known) {
             (None, Some((disk, since))) => (disk, since),
             (why, _) => {
-                let Some(sums) = whole(layout, commit.encode, before)? else { return Ok(None) };
+                let Some(sums) = whole(layout, commit.encode, before, now)? else { return Ok(None) };
                 let cause = Cause::Whole { why: why.unwrap_or("edited").to_owned() };
                 let tick = before.state.tick_count;
                 let (first, after) = (seq, sums.clone());
@@ -266,15 +271,11 @@ pub(in crate::files) fn append(layout: &Layout, commit: &Commit<'_>) -> Result<O
         record.changes = Changes::between((&before.state, &before.budget), (&after.state, &after.budget))?;
         lines.add(record)?
     } else {
-        let Some(sums) = whole(layout, commit.encode, after)? else { return Ok(None) };
+        let Some(sums) = whole(layout, commit.encode, after, now)? else { return Ok(None) };
         record.after = sums;
         lines.add(record)?
     };
     write(&segment, &lines.text)?;
-    if is_new {
-        // Seldom enough for a folder that grows.
-        atomic::sweep_temps(&layout.journal().join("parts"))?;
-    }
     Ok(Some(sha256))
 }
 
@@ -283,9 +284,10 @@ fn whole(
     layout: &Layout,
     encode: &dyn Fn(&Loaded) -> Option<(String, String)>,
     loaded: &Loaded,
+    now: DateTime<Utc>,
 ) -> Result<Option<Sums>, JournalError> {
     let Some((state, budget)) = encode(loaded) else { return Ok(None) };
-    Ok(Some(Sums { state: keep(layout, state.as_bytes())?, budget: keep(layout, budget.as_bytes())? }))
+    Ok(Some(Sums { state: keep(layout, state.as_bytes(), now)?, budget: keep(layout, budget.as_bytes(), now)? }))
 }
 
 fn write(segment: &Segment, lines: &[u8]) -> Result<(), JournalError> {

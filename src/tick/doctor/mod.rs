@@ -24,6 +24,8 @@ use crate::files::home::Home;
 use super::error::TickError;
 use super::site::Site;
 
+pub(super) use worktrees::needed;
+
 pub use finding::{Area, Finding, Level, Report};
 pub use probe::{Asked, Heard, answer};
 

@@ -67,7 +67,7 @@ fn left_over(site: &Site, folder: &Path, state: &State) -> Vec<Finding> {
 }
 
 /// The runs whose checkouts are in use, or will be removed by a tick.
-fn needed(state: &State) -> BTreeSet<RunId> {
+pub(in crate::tick) fn needed(state: &State) -> BTreeSet<RunId> {
     let flying = state.flights().map(|(_, flight)| flight.run.clone());
     let candidates = state.stages.iter().filter_map(|stage| stage.candidate().map(|candidate| candidate.run.clone()));
     let clearing = state.stages.iter().flat_map(|stage| &stage.chores).filter_map(|chore| match chore {

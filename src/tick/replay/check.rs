@@ -59,6 +59,9 @@ pub struct Replayed {
     pub from: u64,
     /// The last.
     pub until: u64,
+    /// The first line of the ledger that the journal still reaches back to, where older segments were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begins: Option<u64>,
     /// Decisions that were made again.
     pub recomputed: u64,
     /// Commits that follow from nothing that could be decided again, such as `restored`.
@@ -119,8 +122,10 @@ pub fn replay(
     passes: &mut dyn FnMut(u64),
 ) -> Result<Replayed, StoreError> {
     let mut segments = journal::segments(layout).map_err(unreadable)?;
-    let begins = segments.iter().rposition(|segment| segment.first <= from).unwrap_or(0);
-    segments.drain(..begins);
+    let removed = segments.first().filter(|segment| segment.number > 1 && segment.first > from);
+    let begins = removed.map(|segment| segment.first);
+    let start = segments.iter().rposition(|segment| segment.first <= from).unwrap_or(0);
+    segments.drain(..start);
     let mut named = HashSet::new();
     // What is committed meanwhile is another replay's.
     let end = ledger::walk(&layout.ledger(), |line| named.extend(line.record.as_deref().map(short)))?.seq;
@@ -133,7 +138,7 @@ pub fn replay(
         track: Track::default(),
         suspects: Vec::new(),
         previous: None,
-        report: Replayed { from, ..Replayed::default() },
+        report: Replayed { from, begins, ..Replayed::default() },
         tell,
     };
     for entry in Reader::new(segments) {

@@ -98,6 +98,15 @@ pub fn at(layout: &Layout, seq: u64) -> Result<Past, PastError> {
     let mut why = None;
     // The last segment that begins no later has it, unless the ledger was mended since and counted on from less.
     let segments = journal::segments(layout)?;
+    if let Some(oldest) = segments.first().filter(|oldest| oldest.number > 1 && oldest.first > first) {
+        let begins = oldest.first;
+        return Err(refuse(
+            Some(format!(
+                "the journal begins at line {begins}, since `keep: {{journal: …}}` has older segments removed"
+            )),
+            None,
+        ));
+    }
     for segment in segments.into_iter().rev().filter(|segment| segment.first <= first) {
         let mut track = Track::default();
         for entry in Reader::new(vec![segment]) {
