@@ -53,7 +53,7 @@ const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 19] = [
     ("agent.kill", "macOS only"),
     ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
     ("atomic.drop-temp", "after a write that failed, so in cases of this test"),
@@ -70,6 +70,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("inquiry.input", "`doctor` only"),
     ("link.drop-temp", "after a link that failed, so in cases of this test"),
     ("log.cut", "a program that floods its log: tests/runs_stop.rs"),
+    ("waiter.other", "a place for an agent that another repository waits for: tests/fleet.rs"),
     ("waiter.start", "a night without a timer that waits: tests/scenarios_providers.rs"),
     ("waiter.tick", "a night without a timer that waits: tests/scenarios_providers.rs"),
 ];
