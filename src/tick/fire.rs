@@ -30,6 +30,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// What failed and is tried again by the next tick.
     pub failures: Vec<String>,
+    /// What the operator should know; said once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Whether the repository is halted, and why.
     pub halted: Vec<String>,
     /// Runs in flight after it.
@@ -45,8 +48,9 @@ pub fn fire(site: &Site) -> Result<Report, TickError> {
             report.held = report.notes.is_empty();
             return Ok(report);
         };
-        pass(site, &store, &mut report)?;
-        drop(store);
+        let passed = pass(site, &store, &mut report);
+        store.release();
+        passed?;
         if !site.layout.tick_again().exists() {
             break;
         }
@@ -90,7 +94,12 @@ fn pass(site: &Site, store: &Store, report: &mut Report) -> Result<(), TickError
     report.in_flight = loaded.state.flights().count();
     report.halted =
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
-    heartbeat::write(site, &loaded, &seen, before.as_ref(), asleep, idle, clock::now())
+    let says = heartbeat::write(site, &loaded, &seen, before.as_ref(), asleep, idle, clock::now())?;
+    if let Some(says) = says {
+        warn!(repo = %site.root.display(), "{says}");
+        report.warnings.push(says);
+    }
+    Ok(())
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and

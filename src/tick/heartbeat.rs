@@ -15,6 +15,7 @@ use crate::files::store::Loaded;
 use crate::runs;
 
 use super::clock;
+use super::controllers::{self, Controller};
 use super::counts::Counted;
 use super::error::TickError;
 use super::site::Site;
@@ -39,6 +40,9 @@ pub struct Heartbeat {
     /// How the repository stands.
     #[serde(default)]
     pub counted: Option<Counted>,
+    /// The homes whose ticks have run within a day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<Controller>,
 }
 
 /// One run in flight.
@@ -87,7 +91,7 @@ pub fn slept(before: Option<&Heartbeat>, asleep: &Asleep, now: DateTime<Utc>) ->
     Slept::between(Some((before.asleep.as_ref()?, before.at)), asleep, now)
 }
 
-/// Writes the heartbeat of this tick.
+/// Writes the heartbeat of this tick, and gives what it has to say of other homes.
 pub fn write(
     site: &Site,
     loaded: &Loaded,
@@ -96,7 +100,9 @@ pub fn write(
     asleep: Asleep,
     idle_ticks: u64,
     now: DateTime<Utc>,
-) -> Result<(), TickError> {
+) -> Result<Option<String>, TickError> {
+    let known = before.map_or(&[][..], |before| &before.controllers);
+    let (controllers, says) = controllers::after(known, site.home.path(), &site.root, now);
     let agents = loaded.state.flights().map(|(_, flight)| {
         let (alive, supervised, elapsed, silent) = match seen.runs.get(&flight.run) {
             Some(Sighting::Running(pulse)) => {
@@ -125,7 +131,9 @@ pub fn write(
         idle_ticks,
         agents: agents.collect(),
         counted: Some(Counted::now(&site.layout, loaded, now)),
+        controllers,
     };
     let text = document::to_json_pretty(&heartbeat).map_err(|error| TickError::Prompt(error.to_string()))?;
-    Ok(atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?)
+    atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?;
+    Ok(says)
 }
