@@ -138,7 +138,7 @@ pub(super) fn sweep(site: &Site) {
         "notices",
         "quota",
     ];
-    let home = ["", "subscribers"].map(|folder| site.home.path().join(folder));
+    let home = ["", "subscribers", "fleet"].map(|folder| site.home.path().join(folder));
     for folder in folders.iter().map(|folder| state.join(folder)).chain(home) {
         if folder.is_dir()
             && let Err(error) = atomic::sweep_temps(&folder)
