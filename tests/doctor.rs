@@ -359,7 +359,7 @@ fn wrongs() -> Vec<Wrong> {
             "a subscriber that is gone",
             |night| fs::write(night.home.join("subscribers/x.yaml"), "repo_path: /no/such\n").expect("file"),
             "warning",
-            vec!["/no/such is gone", "rm "],
+            vec!["/no/such is gone", "autometta unsubscribe x"],
         ),
         (
             "the base branch",

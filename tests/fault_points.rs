@@ -53,7 +53,7 @@ const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.
-const ELSEWHERE: [(&str, &str); 28] = [
+const ELSEWHERE: [(&str, &str); 29] = [
     ("agent.kill", "macOS only"),
     ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
     ("git.kill", "a git that is out of time: tests/git_layer"),
@@ -80,6 +80,7 @@ const ELSEWHERE: [(&str, &str); 28] = [
     ("stream.make", "logs of a day ago: tests/retention.rs"),
     ("stream.rename", "logs of a day ago: tests/retention.rs"),
     ("stream.sync", "logs of a day ago: tests/retention.rs"),
+    ("waiter.other", "a place for an agent that another repository waits for: tests/fleet.rs"),
     ("waiter.start", "a night without a timer that waits: tests/scenarios_providers.rs"),
     ("waiter.tick", "a night without a timer that waits: tests/scenarios_providers.rs"),
 ];

@@ -34,6 +34,7 @@ use autometta::tick::heartbeat::Heartbeat;
 use autometta::tick::keep::{Cleaned, Memory};
 use autometta::tick::register::Watched;
 use autometta::tick::restore::Restoration;
+use autometta::tick::subscribers::{Subscription, Unsubscribed};
 use autometta::tick::weather::QuotaRecord;
 use autometta::timers::{Plan as TimerPlan, status::Status as TimerStatus};
 use schemars::{JsonSchema, schema_for};
@@ -75,6 +76,8 @@ fn all() -> Vec<(&'static str, Value)> {
         ("quota", of::<QuotaRecord>()),
         ("status", of::<RepoStatus>()),
         ("fleet", of::<Fleet>()),
+        ("subscribers", of::<Vec<Subscription>>()),
+        ("unsubscribed", of::<Unsubscribed>()),
         ("show", of::<Story>()),
         ("show-at", of::<PastDoc>()),
         ("doctor", of::<Report>()),

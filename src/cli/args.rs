@@ -43,6 +43,21 @@ pub enum Command {
         after_help = "Examples:\n  autometta tick                        what cron runs\n  autometta tick --repo . --plan        what it would do, changing nothing"
     )]
     Tick(TickArgs),
+    /// Have a repository served by every fire of this home's timer, or change how; `init` has done it.
+    #[command(
+        after_help = "Examples:\n  autometta subscribe\n  autometta subscribe ~/src/greeter --weight 10   before those of weight 100\n  autometta subscribe --disabled                 keep it in the list, and leave it out"
+    )]
+    Subscribe(super::subscribers::SubscribeArgs),
+    /// Leave a repository out of the fires of this home's timer. Nothing in the repository is touched.
+    #[command(
+        after_help = "Runs in flight go on, and are named. A path that is gone can be unsubscribed as well.\n\nExamples:\n  autometta unsubscribe\n  autometta unsubscribe greeter-1f2e3d4c"
+    )]
+    Unsubscribe(super::subscribers::UnsubscribeArgs),
+    /// List who is subscribed, in the order in which a fire begins with them, and how each stands.
+    #[command(
+        after_help = "Examples:\n  autometta subscribers\n  autometta subscribers --json | jq '.[] | select(.state != \"ready\")'"
+    )]
+    Subscribers(ReadArgs),
     /// Tick in the foreground until nothing is left to do. Ctrl-C stops watching; agents go on.
     #[command(after_help = "Example:\n  autometta run")]
     Run(RunArgs),

@@ -26,6 +26,7 @@ mod run;
 mod show;
 mod simulate;
 mod status;
+mod subscribers;
 mod terminal;
 mod ticks;
 mod timer;
@@ -132,6 +133,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::AddStage(args) => cards::add_stage(&at, &args),
         Command::Card(args) => cards::card(&at, &args),
         Command::Tick(args) => ticks::tick(&at, &args),
+        Command::Subscribe(args) => subscribers::subscribe(&at, &args),
+        Command::Unsubscribe(args) => subscribers::unsubscribe(&at, &args),
+        Command::Subscribers(args) => subscribers::subscribers(&at, &args),
         Command::Run(args) => run::run(&at, &args),
         Command::Status(args) => status::status(&at, &args),
         Command::Show(args) => show::show(&at, &args),

@@ -1,9 +1,13 @@
 //! `tick`: one repository, or every subscriber.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tracing::{error, warn};
 
-use crate::tick::{self, Report, Site, TickError};
+use crate::core::fleet::HomeConfig;
+use crate::files::fleet;
+use crate::tick::{self, Report, Site};
 
 use super::args::TickArgs;
 use super::{DONE, FAILED, HALTED, Place, logging, output};
@@ -23,50 +27,56 @@ pub fn tick(at: &Place, args: &TickArgs) -> anyhow::Result<u8> {
     }
     if at.repo.is_some() {
         let site = at.site().inspect_err(|error| error!("{error:#}"))?;
-        let report = tick::fire(&site).inspect_err(|error| log_failure(&site.root.display().to_string(), error))?;
+        let report = tick::fire(&site).inspect_err(|error| tick::log(&site.root, error))?;
         let code = if report.halted.is_empty() { DONE } else { HALTED };
         print(&[Entry { repo: site.root.display().to_string(), report: Some(report), error: None }], args.json)?;
         return Ok(code);
     }
-    let mut entries = Vec::new();
+    all(at, args)
+}
+
+/// Every enabled subscriber, side by side. What is told is in their order, whoever was done first.
+fn all(at: &Place, args: &TickArgs) -> anyhow::Result<u8> {
     let mut code = DONE;
+    let mut refuse = |repo: String, error: &dyn std::fmt::Display| {
+        code = FAILED;
+        Entry { repo, report: None, error: Some(error.to_string()) }
+    };
+    let mut entries = Vec::new();
+    let config = fleet::config(&at.home).unwrap_or_else(|error| {
+        error!("{error}");
+        entries.push(refuse(at.home.path().join("config.yaml").display().to_string(), &error));
+        HomeConfig::default()
+    });
+    let mut repos = Vec::new();
+    let mut places = Vec::new();
     for (slug, subscriber) in at.home.subscribers()? {
-        let repo = match subscriber {
-            Ok(subscriber) if !subscriber.enabled => continue,
-            Ok(subscriber) => subscriber.repo_path,
+        match subscriber {
+            Ok(subscriber) if !subscriber.enabled => {}
+            Ok(subscriber) => {
+                places.push(entries.len() + repos.len());
+                repos.push(subscriber.repo_path);
+            }
             Err(error) => {
                 warn!(subscriber = slug, "{error}");
-                code = FAILED;
-                entries.push(Entry { repo: slug, report: None, error: Some(error.to_string()) });
-                continue;
-            }
-        };
-        // A repository that fails never stops the next one.
-        let fired: Result<Report, TickError> = Site::open(&repo, &at.home, &at.exe).and_then(|site| tick::fire(&site));
-        let name = repo.display().to_string();
-        match fired {
-            Ok(report) => {
-                if !report.halted.is_empty() && code == DONE {
-                    code = HALTED;
-                }
-                entries.push(Entry { repo: name, report: Some(report), error: None });
-            }
-            Err(error) => {
-                log_failure(&name, &error);
-                code = FAILED;
-                entries.push(Entry { repo: name, report: None, error: Some(error.to_string()) });
+                entries.push(refuse(slug, &error));
             }
         }
     }
-    print(&entries, args.json)?;
-    Ok(code)
-}
-
-/// What a tick could not do goes into the log, unless the tick has put it there itself.
-fn log_failure(repo: &str, error: &TickError) {
-    if !matches!(error, TickError::Damaged { .. }) {
-        error!(repo, "{error}");
+    let limit = Duration::from_secs(config.tick_timeout.seconds().0);
+    let fired = tick::round(&at.home, &at.exe, &repos, limit);
+    let mut halted = false;
+    for ((repo, fired), place) in repos.iter().zip(fired).zip(places) {
+        let repo = repo.display().to_string();
+        halted |= fired.report.as_ref().is_some_and(|report| !report.halted.is_empty());
+        let entry = match fired.error {
+            None => Entry { repo, report: fired.report, error: None },
+            Some(error) => Entry { report: fired.report, ..refuse(repo, &error) },
+        };
+        entries.insert(place.min(entries.len()), entry);
     }
+    print(&entries, args.json)?;
+    Ok(if code == DONE && halted { HALTED } else { code })
 }
 
 fn print(entries: &[Entry], json: bool) -> anyhow::Result<()> {
@@ -79,6 +89,9 @@ fn print(entries: &[Entry], json: bool) -> anyhow::Result<()> {
         }
         if let Some(report) = &entry.report {
             output::notes(&report.notes, false)?;
+            for warning in &report.warnings {
+                eprintln!("autometta: warning: {warning}");
+            }
             for failure in &report.failures {
                 eprintln!("autometta: {}: {failure} (the next tick tries again)", entry.repo);
             }

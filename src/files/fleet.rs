@@ -11,12 +11,21 @@ use super::lock::{Lock, LockError};
 use crate::core::budget::Budget;
 use crate::core::fault::Faults;
 use crate::core::fleet::{FleetCaps, HomeConfig, Share};
+use crate::core::state::Stage;
 
 /// The fleet's shares, while their lock is held.
 #[derive(Debug)]
 pub struct Fleet {
     shares: Shares,
-    _lock: Lock,
+    lock: Option<Lock>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.release();
+        }
+    }
 }
 
 /// Where the shares are.
@@ -26,12 +35,19 @@ pub struct Shares {
     own: String,
 }
 
+/// What `config.yaml` says; the defaults where there is none.
+pub fn config(home: &Home) -> Result<HomeConfig, HomeError> {
+    let path = home.path().join("config.yaml");
+    let Some(bytes) = document::read(&path)? else { return Ok(HomeConfig::default()) };
+    let faulty = |faults| HomeError::Faults { path: path.clone(), faults };
+    let config: HomeConfig = document::from_yaml(&bytes).map_err(faulty)?;
+    let faults = config.validate();
+    if faults.is_empty() { Ok(config) } else { Err(faulty(document::locate(&bytes, faults))) }
+}
+
 /// The caps that `config.yaml` sets; none where it sets none.
 pub fn caps(home: &Home) -> Result<Option<FleetCaps>, HomeError> {
-    let path = home.path().join("config.yaml");
-    let Some(bytes) = document::read(&path)? else { return Ok(None) };
-    let config: HomeConfig = document::from_yaml(bytes).map_err(|faults| HomeError::Faults { path, faults })?;
-    Ok(Some(config.fleet).filter(FleetCaps::is_set))
+    Ok(Some(config(home)?.fleet).filter(FleetCaps::is_set))
 }
 
 /// The lock's file.
@@ -47,7 +63,7 @@ impl Shares {
 
     /// Takes the lock, waiting for it at most so long; none where it is held by then.
     pub fn lock(self, home: &Home, limit: Duration) -> Result<Option<Fleet>, LockError> {
-        Ok(Lock::exclusive_within(&lock_path(home), limit)?.map(|lock| Fleet { shares: self, _lock: lock }))
+        Ok(Lock::exclusive_within(&lock_path(home), limit)?.map(|lock| Fleet { shares: self, lock: Some(lock) }))
     }
 
     /// The shares of all other repositories.
@@ -84,14 +100,22 @@ impl Shares {
     }
 }
 
+/// Every share with its file, whoever it belongs to; those that cannot be read are left out.
+pub fn shares(home: &Home) -> Vec<(PathBuf, Share)> {
+    let entries = std::fs::read_dir(home.path().join("fleet")).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    paths.sort();
+    let read = |path: &PathBuf| document::from_json::<Share>(document::read(path).ok()??).ok();
+    paths.into_iter().filter_map(|path| Some((read(&path)?, path))).map(|(share, path)| (path, share)).collect()
+}
+
 impl Shares {
-    /// Whether this repository's own share cannot be used, or says that other sums are set aside: a tick died before it
+    /// Whether this repository's own share cannot be used, or says that something else is in flight: a tick died before it
     /// could put that right.
-    pub fn is_stale(&self, budget: &Budget) -> bool {
+    pub fn is_stale(&self, stages: &[Stage], budget: &Budget) -> bool {
         let Ok(Some(bytes)) = document::read(&self.dir.join(&self.own)) else { return false };
-        let reserved = (budget.tokens_reserved, budget.cost_reserved_usd);
-        document::from_json::<Share>(bytes)
-            .map_or(true, |share| (share.tokens_reserved, share.cost_reserved_usd) != reserved)
+        document::from_json::<Share>(bytes).map_or(true, |share| !share.is_current(stages, budget))
     }
 }
 

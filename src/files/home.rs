@@ -139,20 +139,42 @@ impl Home {
 
     /// Subscribes a repository; true when it was not subscribed before.
     pub fn subscribe(&self, repo: &Path) -> Result<bool, HomeError> {
-        self.ensure()?;
         let slug = Slug::of(repo);
-        let path = self.subscriber_dir().join(format!("{slug}.yaml"));
-        if path.exists() {
+        if self.subscriber_file(slug.as_str()).exists() {
             return Ok(false);
         }
-        let entry = Subscriber::new(repo);
-        let text = document::to_yaml(&entry).map_err(|error| HomeError::Faults {
+        self.set_subscriber(None, &Subscriber::new(repo))?;
+        Ok(true)
+    }
+
+    /// Writes a subscription, under the name that it has already or the one that its path gives it; gives the name.
+    pub fn set_subscriber(&self, slug: Option<String>, entry: &Subscriber) -> Result<String, HomeError> {
+        self.ensure()?;
+        let slug = slug.unwrap_or_else(|| Slug::of(&entry.repo_path).as_str().to_owned());
+        let path = self.subscriber_file(&slug);
+        let text = document::to_yaml(entry).map_err(|error| HomeError::Faults {
             path: path.clone(),
             faults: Faults::one(None, "", error.to_string()),
         })?;
         atomic::make_dirs(&self.subscriber_dir(), Durability::Durable)?;
         atomic::write(&path, text.as_bytes(), Durability::Durable)?;
-        Ok(true)
+        Ok(slug)
+    }
+
+    /// Takes a subscription away; one that is not there is as good as taken away.
+    pub fn unsubscribe(&self, slug: &str) -> Result<(), HomeError> {
+        Ok(atomic::remove_durably(&self.subscriber_file(slug))?)
+    }
+
+    /// Whether fires serve the repository at this path, as far as the file that is named after it says.
+    pub fn serves(&self, repo: &Path) -> bool {
+        let read = document::read(&self.subscriber_file(Slug::of(repo).as_str())).ok().flatten();
+        let known = read.and_then(|bytes| document::from_yaml::<Subscriber>(&bytes).ok());
+        known.is_some_and(|known| known.enabled && known.repo_path == repo)
+    }
+
+    fn subscriber_file(&self, slug: &str) -> PathBuf {
+        self.subscriber_dir().join(format!("{slug}.yaml"))
     }
 
     /// What the tiers of models stand for; an empty table where there is no file.

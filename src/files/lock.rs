@@ -33,7 +33,7 @@ pub struct LockError {
     pub source: io::Error,
 }
 
-/// An exclusive lock, held until this value and every copy of its descriptor are gone.
+/// An exclusive lock, held until it is released, or this value and every copy of its descriptor are gone.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -86,6 +86,13 @@ impl Lock {
         &self.file
     }
 
+    /// Lets go of the lock itself, whoever has a copy of the descriptor: in a process of several threads, one that another
+    /// thread is just starting has a copy until it has become another program.
+    pub fn release(self) {
+        // The only failure is that it is not held any more.
+        let _ = self.file.unlock();
+    }
+
     /// The open file, which keeps holding the lock.
     pub fn into_file(self) -> File {
         self.file
@@ -133,6 +140,12 @@ mod tests {
         assert!(Lock::try_exclusive(&path).expect("lock").is_none());
         drop(lock);
         assert!(is_held(&path).expect("the copy still holds it"));
+        drop(copy);
+        // Let go of in so many words, it is free whoever still has a copy.
+        let lock = Lock::exclusive_within(&path, Duration::from_secs(20)).expect("lock").expect("free");
+        let copy = lock.file().try_clone().expect("copy");
+        lock.release();
+        assert!(Lock::try_exclusive(&path).expect("lock").is_some());
         drop(copy);
         // A process that another test is forking off right now has a copy of its own for an instant.
         assert!(Lock::exclusive_within(&path, Duration::from_secs(20)).expect("lock").is_some());

@@ -223,6 +223,11 @@ impl Store {
         Ok(lock.map(|lock| Self { disk: Os, layout: layout.clone(), lock, has_warned: Cell::default() }))
     }
 
+    /// Lets go of the store, even where a process that another thread is just starting has a copy of the lock.
+    pub fn release(self) {
+        self.lock.release();
+    }
+
     /// The lock, to be held by children that must not outlive it unnoticed.
     pub fn lock(&self) -> &Lock {
         &self.lock

@@ -118,6 +118,7 @@ pub struct Git {
     home: Vec<(&'static str, OsString)>,
     guard: Option<File>,
     limit: Duration,
+    deadline: Option<Instant>,
     started: AtomicUsize,
 }
 
@@ -134,6 +135,7 @@ impl Git {
             home,
             guard: None,
             limit: TIME_LIMIT,
+            deadline: None,
             started: AtomicUsize::new(0),
         }
     }
@@ -164,6 +166,13 @@ impl Git {
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// With a moment at which every command ends, however long it might have taken.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -338,7 +347,10 @@ impl Call<'_> {
 
     /// Feeds and drains a child, and kills its process group when its time is up.
     fn attend(&mut self, mut child: Child) -> Result<(ExitStatus, Said), GitError> {
-        let deadline = Instant::now() + self.git.limit;
+        let begun = Instant::now();
+        let limit =
+            self.git.deadline.map_or(self.git.limit, |end| self.git.limit.min(end.saturating_duration_since(begun)));
+        let deadline = begun + limit;
         let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
         let kill = || {
             // It may be gone already, which is what is wanted.
@@ -393,7 +405,7 @@ impl Call<'_> {
             pause = (pause * 2).min(Duration::from_millis(20));
         };
         if timed_out {
-            return Err(GitError::TimedOut { command: self.words(), dir: self.dir.clone(), limit: self.git.limit });
+            return Err(GitError::TimedOut { command: self.words(), dir: self.dir.clone(), limit });
         }
         // A child that stops reading early says why through its exit code. One that was not given all of its input has
         // answered another question.

@@ -58,4 +58,4 @@ pub use stop::{Stopped, asked_to_stop, reap_lost, stop};
 pub use supervise::supervise;
 pub use teller::{CommandEnd, detach, run_command, start_teller};
 pub use transcript::TranscriptPlace;
-pub use waiter::{become_tick, start_waiter};
+pub use waiter::{become_tick, start_tick, start_waiter};

@@ -18,6 +18,14 @@ pub fn start_waiter(exe: &Path, repo: &Path, until: &str) -> Result<(), RunError
     fault::point!("waiter.start", repo).and_then(|()| waiter.spawn()).map(drop).map_err(RunError::io("start", exe))
 }
 
+/// Starts a tick of a repository, and forgets it. Whoever ends our process group does not end it.
+pub fn start_tick(exe: &Path, repo: &Path) -> Result<(), RunError> {
+    let mut tick = Command::new(exe);
+    tick.arg("tick").arg("--repo").arg(repo).process_group(0);
+    tick.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    fault::point!("waiter.other", repo).and_then(|()| tick.spawn()).map(drop).map_err(RunError::io("start", exe))
+}
+
 /// Makes this process the tick of a repository. What it held is free at that very moment; it only comes back where that
 /// is impossible.
 pub fn become_tick(exe: &Path, repo: &Path) -> RunError {

@@ -75,6 +75,17 @@ pub enum TickError {
         /// The lock.
         path: PathBuf,
     },
+    /// A tick takes longer than a fire waits for one.
+    #[error(
+        "the tick of {path} is not done after {} s, and the fire went on without it: what it has decided stands, and the next tick goes on from there; see what hangs (a network path, git), raise `tick_timeout` in config.yaml of autometta's home, or run `autometta tick --repo {path}`, which has no limit",
+        limit.as_secs()
+    )]
+    TooLong {
+        /// The repository.
+        path: PathBuf,
+        /// How long it may take.
+        limit: std::time::Duration,
+    },
     /// Cards have faults.
     #[error("{0}")]
     Cards(String),

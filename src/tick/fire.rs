@@ -31,6 +31,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// What failed and is tried again by the next tick.
     pub failures: Vec<String>,
+    /// What the operator should know; said once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Whether the repository is halted, and why.
     pub halted: Vec<String>,
     /// Runs in flight after it.
@@ -57,8 +60,9 @@ fn rounds(site: &Site, report: &mut Report, owed: &mut Option<Owed>) -> Result<(
             report.held = report.notes.is_empty();
             return Ok(());
         };
-        pass(site, &store, report, owed)?;
-        drop(store);
+        let passed = pass(site, &store, report, owed);
+        store.release();
+        passed?;
         if !site.layout.tick_again().exists() {
             break;
         }
@@ -116,14 +120,18 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
         keep::later(due, clock::now())
     };
     let told = heartbeat::Told { asleep, idle_ticks: idle, keep_at };
-    let beaten = heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now());
+    let says = heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now());
     if moved {
         match Owed::new(site, loaded) {
             Ok(moved) => *owed = Some(moved),
             Err(error) => warn!(repo = %site.root.display(), "no snapshot: {error}"),
         }
     }
-    beaten
+    if let Some(says) = says? {
+        warn!(repo = %site.root.display(), "{says}");
+        report.warnings.push(says);
+    }
+    Ok(())
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and

@@ -15,6 +15,7 @@ use crate::files::store::Loaded;
 use crate::runs;
 
 use super::clock;
+use super::controllers::{self, Controller};
 use super::counts::Counted;
 use super::error::TickError;
 use super::site::Site;
@@ -42,6 +43,9 @@ pub struct Heartbeat {
     /// How the repository stands.
     #[serde(default)]
     pub counted: Option<Counted>,
+    /// The homes whose ticks have run within a day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<Controller>,
 }
 
 /// One run in flight.
@@ -101,7 +105,7 @@ pub struct Told {
     pub keep_at: DateTime<Utc>,
 }
 
-/// Writes the heartbeat of this tick.
+/// Writes the heartbeat of this tick, and gives what it has to say of other homes.
 pub fn write(
     site: &Site,
     loaded: &Loaded,
@@ -109,8 +113,10 @@ pub fn write(
     before: Option<&Heartbeat>,
     told: Told,
     now: DateTime<Utc>,
-) -> Result<(), TickError> {
+) -> Result<Option<String>, TickError> {
     let Told { asleep, idle_ticks, keep_at } = told;
+    let known = before.map_or(&[][..], |before| &before.controllers);
+    let (controllers, says) = controllers::after(known, site.home.path(), &site.root, now);
     let agents = loaded.state.flights().map(|(_, flight)| {
         let (alive, supervised, elapsed, silent) = match seen.runs.get(&flight.run) {
             Some(Sighting::Running(pulse)) => {
@@ -140,7 +146,9 @@ pub fn write(
         keep_at: Some(keep_at),
         agents: agents.collect(),
         counted: Some(Counted::now(&site.layout, loaded, now)),
+        controllers,
     };
     let text = document::to_json_pretty(&heartbeat).map_err(|error| TickError::Prompt(error.to_string()))?;
-    Ok(atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?)
+    atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?;
+    Ok(says)
 }

@@ -63,11 +63,12 @@ impl World for Real<'_> {
         tried: &BTreeMap<StageId, LandingSighting>,
         now: DateTime<Utc>,
     ) -> Result<Observation, TickError> {
-        self.part = fleet::join(self.site, loaded, now);
         let Self { site, repo, sky, .. } = self;
         let observer = Observer { site, repo, objects: repo, purpose: Purpose::Act, landings: tried, sky, now };
         let mut seen = observer.observe(loaded)?;
         seen.slept = heartbeat::slept(self.before, &self.asleep, now);
+        // Last of all: whoever waits for a disk or for git while it looks holds nobody else up.
+        self.part = fleet::join(self.site, loaded, now);
         seen.fleet = self.part.as_ref().map(|part| part.day.clone());
         if seen.runs.values().any(|sighting| matches!(sighting, Sighting::Lost(_))) {
             // Its supervisor may have died in the middle of a write.
@@ -79,7 +80,7 @@ impl World for Real<'_> {
     fn commit(&mut self, change: &Change<'_>) -> Result<(), TickError> {
         make_room(self.site, &change.before.state, &change.after.state)?;
         if let Some(part) = &self.part {
-            part.before_commit(&change.after.budget)?;
+            part.before_commit(change.after)?;
         }
         let Change { before, seen, idle, after, archived, notes, now } = *change;
         let source = Source::Step { seen, policy: &self.site.policy, idle };
@@ -88,7 +89,7 @@ impl World for Real<'_> {
 
     fn committed(&mut self, loaded: &Loaded, round: &Round<'_>) {
         if let Some(part) = self.part.take() {
-            part.after_commit(&loaded.budget);
+            part.after_commit(self.site, loaded);
         }
         for note in round.notes {
             log(self.site, note);

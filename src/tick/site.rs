@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -52,6 +53,8 @@ pub struct Site {
     pub exe: PathBuf,
     /// What a run's supervisor starts when the run has ended.
     pub follow_up: FollowUp,
+    /// When each of its git commands ends, where the whole tick has a time limit.
+    pub deadline: Option<Instant>,
 }
 
 /// What a run's supervisor starts when the run has ended.
@@ -124,12 +127,13 @@ impl Site {
             home: home.clone(),
             exe: exe.to_owned(),
             follow_up: FollowUp::Tick,
+            deadline: None,
         })
     }
 
     /// Its git, whose children keep this guard open until they are gone.
     pub fn repo(&self, guard: Option<std::fs::File>) -> Result<Repo, TickError> {
-        let mut git = Git::from_environment();
+        let mut git = Git::from_environment().with_deadline(self.deadline);
         if let Some(guard) = guard {
             git = git.with_guard(guard);
         }

@@ -52,6 +52,12 @@ impl Owed {
         let path = site.layout.snapshot_lock();
         let held = || TickError::Held { path: path.clone() };
         let lock = Lock::exclusive_within(&path, PATIENCE).map_err(StoreError::from)?.ok_or_else(held)?;
+        let written = self.write_under(&lock, site, now);
+        lock.release();
+        written
+    }
+
+    fn write_under(&self, lock: &Lock, site: &Site, now: DateTime<Utc>) -> Result<(), TickError> {
         if store::ledger_head(&site.layout)? != self.head {
             return Ok(());
         }

@@ -24,7 +24,7 @@ pub(super) fn live(site: &Site) {
     if let Err(error) = runs::retire_lost(site.layout.dir()) {
         warn!(repo = %site.root.display(), "{error}");
     }
-    let home = ["", "subscribers"].map(|folder| site.home.path().join(folder));
+    let home = ["", "subscribers", "fleet"].map(|folder| site.home.path().join(folder));
     let folders = LIVE.iter().map(|folder| site.layout.dir().join(folder)).chain(home);
     folders.for_each(|folder| sweep(site, &folder));
 }

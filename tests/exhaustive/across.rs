@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use autometta::core::budget::{HaltReason, Window};
 use autometta::core::exit::RefusalClass;
+use autometta::core::fleet::agents;
 use autometta::core::ids::{Role, RunId};
 use autometta::core::quantity::{MicroUsd, Tokens};
 use autometta::core::state::{Chore, EndStatus, Flight, Life, NextRun, RunOutcome, Said, Stage, State};
@@ -100,6 +101,10 @@ fn dispatched(
     }
     if model.scope.has(Around::FleetsDay) && flight.reserved.tokens.0 > 0 {
         hold!(tally, WithinTheFleetsDay, facts.fleet == Fleet::Room, "{run}");
+    }
+    if model.scope.has(Around::FleetsDay) && run.role != Role::Gate {
+        let room = facts.fleet != Fleet::Taken && agents(&done.state.stages) <= 1;
+        hold!(tally, AgentsAtOnce, room, "{run}");
     }
     within_the_caps(model, done, stage, flight, tally)?;
     if run.role == Role::Worker {

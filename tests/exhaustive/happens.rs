@@ -86,7 +86,7 @@ impl Model {
             }
         }
         if self.scope.has(Around::FleetsDay) {
-            let all = [Fleet::Room, Fleet::Full, Fleet::Unknown];
+            let all = [Fleet::Room, Fleet::Full, Fleet::Taken, Fleet::Unknown];
             events.extend(all.into_iter().filter(|now| *now != node.facts.fleet).map(Event::Fleet));
         }
         events

@@ -381,6 +381,7 @@ fn of_the_whole(out: &mut Writer, node: &Node) {
         Fleet::Room => 0_u32,
         Fleet::Full => 1,
         Fleet::Unknown => 2,
+        Fleet::Taken => 3,
     });
     let curfew = out.model.policy.local.curfew_end(node.facts.now);
     out.flag(curfew.is_some());

@@ -375,6 +375,11 @@ fn providers() -> Vec<Model> {
             )
         },
         model("a fleet's day", vec![card("01-a", ONE, "")], Scope { around: &[Around::FleetsDay], ..smooth(&[LIMIT]) }),
+        model(
+            "one place for agents: a panel and a stage behind it",
+            vec![card("01-a", PANEL, ""), card("02-b", NOBODY, "")],
+            Scope { around: &[Around::FleetsDay], says: Vec::new(), ..smooth(&[]) },
+        ),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use autometta::core::budget::{FleetDay, Window};
+use autometta::core::budget::{FleetDay, Places, Window};
 use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
     UsageSource,
@@ -133,6 +133,7 @@ impl Model {
                 ends: began + TimeDelta::days(1),
                 tokens: Some(Tokens(if facts.fleet == Fleet::Full { 0 } else { 1_000 * PER_RUN })),
                 cost_usd: None,
+                places: Some(Places { most: 1, left: u64::from(facts.fleet != Fleet::Taken) }),
                 fault: (facts.fleet == Fleet::Unknown).then(|| "torn".to_owned()),
             });
         }

@@ -38,6 +38,7 @@ checks! {
     NotWhilePutOff 3 "nothing is dispatched while its family is out of reach or its quota held",
     NotInCurfew 3 "no worker begins in a curfew",
     WithinTheFleetsDay 3 "nothing is dispatched that the fleet's day has no room for",
+    AgentsAtOnce 3 "nothing is dispatched that the fleet has no place for",
     WithinTheCaps 3 "at a dispatch what is spent and reserved is within every cap",
     CapsByATurn 3 "no cap is passed by more than one turn",
     WindowByATurn 3 "what was charged within a window passes its cap by one turn at most",

@@ -77,6 +77,8 @@ pub struct Done {
 pub enum Fleet {
     Room,
     Full,
+    /// There is room in the day, and the others have taken every place for an agent.
+    Taken,
     Unknown,
 }
 

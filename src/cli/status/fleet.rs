@@ -5,7 +5,6 @@
 //! not changed is not read again.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Local, Utc};
@@ -23,6 +22,8 @@ use crate::files::layout::Layout;
 use crate::files::store;
 use crate::tick::counts::Counts;
 use crate::tick::heartbeat::{self, Heartbeat};
+use crate::tick::side_by_side::{cores, side_by_side};
+use crate::tick::subscribers::PATIENCE;
 use crate::tick::{LOCAL_MANIFEST, MANIFEST, TickError, find_root, read_manifest};
 
 /// What `status --all --json` prints.
@@ -117,9 +118,35 @@ impl FleetEye {
                 }
             }
         }
-        repos.extend(side_by_side(&mut self.members, |eye| eye.look(&machine, timer.as_ref(), now)));
+        repos.extend(self.look_at_each(machine, timer.clone(), now));
         repos.sort_by_cached_key(|member| (urgency(member), member.slug.clone()));
         Ok(Fleet { at: now, timer, repos })
+    }
+
+    /// Looks at each, on every core; one that does not answer keeps nobody else from being shown.
+    fn look_at_each(&mut self, machine: String, timer: Option<TimerRecord>, now: DateTime<Utc>) -> Vec<Member> {
+        let subscribers: Vec<(String, Subscriber)> =
+            self.members.iter().map(|eye| (eye.slug.clone(), eye.subscriber.clone())).collect();
+        // Each is taken by one thread only, which gives it back with what it has seen.
+        let eyes: Vec<Mutex<Option<MemberEye>>> = self.members.drain(..).map(|eye| Mutex::new(Some(eye))).collect();
+        let look = move |number: usize| {
+            let mut eye = eyes.get(number)?.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+            let member = eye.look(&machine, timer.as_ref(), now);
+            Some((eye, member))
+        };
+        let seen = side_by_side(subscribers.len(), cores(), PATIENCE, look);
+        let mut members = Vec::new();
+        for ((slug, subscriber), seen) in subscribers.into_iter().zip(seen) {
+            if let Some((eye, member)) = seen.flatten() {
+                self.members.push(eye);
+                members.push(member);
+            } else {
+                let repo = subscriber.repo_path;
+                let fault = Some(format!("{} does not answer within {} s", repo.display(), PATIENCE.as_secs()));
+                members.push(Member { slug, repo: Some(repo), enabled: subscriber.enabled, summary: None, fault });
+            }
+        }
+        members
     }
 }
 
@@ -223,23 +250,4 @@ fn place(repo: &Path, machine: &str) -> Result<(String, Layout), TickError> {
     let root = find_root(repo)?;
     let manifest = read_manifest(&root)?.ok_or_else(|| TickError::NoManifest { path: root.join(MANIFEST) })?;
     Ok((repo_id(machine, &root), Layout::new(&root, manifest.state_dir.as_str())))
-}
-
-/// Does something with each of these on every core, and gives what came of it in their order.
-fn side_by_side<T: Send, R: Send>(items: &mut [T], work: impl Fn(&mut T) -> R + Sync) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let taken = AtomicUsize::new(0);
-    // Each item is taken by one thread only; the lock is how the borrow checker is told.
-    let slots: Vec<Mutex<(&mut T, Option<R>)>> = items.iter_mut().map(|item| Mutex::new((item, None))).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                while let Some(slot) = slots.get(taken.fetch_add(1, Ordering::Relaxed)) {
-                    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                    slot.1 = Some(work(slot.0));
-                }
-            });
-        }
-    });
-    slots.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).1).collect()
 }

@@ -14,6 +14,7 @@ use crate::cli::terminal::{Look, table};
 use crate::core::budget::{Budget, DeferralCause};
 use crate::core::inbox::ItemKind;
 use crate::core::quantity::{MicroUsd, grouped};
+use crate::tick::controllers;
 
 /// How many finished stages are shown where not all are asked for.
 pub const NEWEST: usize = 10;
@@ -119,6 +120,10 @@ fn warnings(status: &RepoStatus, look: &Look) -> Vec<String> {
         let way_out =
             if detail.contains("autometta resume") { String::new() } else { format!("; {}", clean(&halt.way_out)) };
         add(Tone::Bad, format!("HALTED {}: {}{way_out}{since}", clean(&halt.code), detail.trim_end_matches('.')));
+    }
+    let controllers = status.heartbeat.as_ref().map_or(&[][..], |beat| &beat.controllers);
+    if let Some(says) = controllers::words(controllers, &status.repo, now) {
+        add(Tone::Warn, format!("WARNING: {}", clean(&says)));
     }
     for pause in status.budget.waits(now) {
         let until = look.until(pause.until, now);

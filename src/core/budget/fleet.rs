@@ -19,8 +19,20 @@ pub struct FleetDay {
     pub tokens: Option<Tokens>,
     /// Money; none where the fleet has no cap on it.
     pub cost_usd: Option<MicroUsd>,
+    /// Places for agents; none where the fleet has no cap on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Places>,
     /// Why nothing certain can be said, and the way out; then nothing is dispatched.
     pub fault: Option<String>,
+}
+
+/// Places for agents: runs of workers and verifiers in flight at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Places {
+    /// How many there are.
+    pub most: u64,
+    /// How many the other repositories have not taken.
+    pub left: u64,
 }
 
 impl FleetDay {
@@ -54,6 +66,27 @@ impl FleetDay {
     }
 }
 
+impl FleetDay {
+    /// How many more agents may start beside those of this repository that are in flight; none where that is not counted.
+    pub fn room(&self, in_flight: u64) -> Option<u64> {
+        Some(self.places?.left.saturating_sub(in_flight))
+    }
+
+    /// Why an agent has to wait for a place, where it has to. The words stay the same while it waits.
+    pub fn refuses_agent(&self, in_flight: u64) -> Option<String> {
+        if self.room(in_flight)? > 0 {
+            return None;
+        }
+        let most = self.places?.most;
+        Some(self.fault.clone().unwrap_or_else(|| {
+            format!(
+                "`fleet:` in config.yaml of autometta's home allows {most} agents at once over all repositories, and as many \
+                 are in flight; it goes on by itself once one of them ends, and `autometta subscribers` shows where they are"
+            )
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,7 +96,7 @@ mod tests {
     fn a_run_waits_where_own_spend_own_reservations_and_its_own_worst_case_pass_what_is_left() {
         let began = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
         let ends = began + chrono::TimeDelta::days(1);
-        let mut day = FleetDay { began, ends, tokens: Some(Tokens(100)), cost_usd: None, fault: None };
+        let mut day = FleetDay { began, ends, tokens: Some(Tokens(100)), cost_usd: None, places: None, fault: None };
         let ask = |tokens| Reservation { tokens: Tokens(tokens), ..Reservation::default() };
         let mut budget = Budget::default();
         budget.book(Spend { tokens: Tokens(500), ..Spend::default() }, began - chrono::TimeDelta::hours(1));
@@ -74,5 +107,18 @@ mod tests {
         day.fault = Some("fleet/x.json is torn".to_owned());
         assert_eq!(day.refuses(&budget, &ask(1)).as_deref(), Some("fleet/x.json is torn"));
         assert_eq!(day.refuses(&budget, &ask(0)), None, "gates call no model");
+    }
+
+    #[test]
+    fn an_agent_waits_where_own_agents_fill_the_places_that_the_others_leave() {
+        let at = DateTime::UNIX_EPOCH;
+        let mut day = FleetDay { began: at, ends: at, tokens: None, cost_usd: None, places: None, fault: None };
+        assert_eq!((day.room(9), day.refuses_agent(9)), (None, None));
+        day.places = Some(Places { most: 4, left: 2 });
+        assert_eq!((day.room(0), day.room(1), day.room(5)), (Some(2), Some(1), Some(0)));
+        assert_eq!(day.refuses_agent(1), None);
+        assert!(day.refuses_agent(2).is_some_and(|why| why.contains("allows 4 agents")));
+        day.fault = Some("fleet/x.json is torn".to_owned());
+        assert_eq!(day.refuses_agent(2).as_deref(), Some("fleet/x.json is torn"));
     }
 }

@@ -28,7 +28,7 @@ pub use caps::{Cap, CapChange, parse_dollars, parse_tokens};
 pub use charge::Charge;
 pub use deferral::{Deferral, DeferralCause};
 pub use drain::Drain;
-pub use fleet::FleetDay;
+pub use fleet::{FleetDay, Places};
 pub use halt::{Halt, HaltReason};
 pub use pause::Pause;
 pub use progress::{NoProgress, SinceLanding};

@@ -32,7 +32,7 @@ impl TimeLimit {
     const SHAPE: &'static str = "a length of time such as `90s`, `10 minutes` or `1h30m`";
 
     /// A limit of this many minutes.
-    pub(super) const fn minutes(minutes: u64) -> Self {
+    pub(in crate::core) const fn minutes(minutes: u64) -> Self {
         Self(Seconds(minutes * 60))
     }
 

@@ -160,6 +160,7 @@ pub fn in_words(code: &str) -> &str {
         "landing-waits" => "its landing waits for you",
         "unaffordable" => "not begun: it would not fit a cap",
         "fleet-day" => "held by the fleet's day",
+        "fleet-agents" => "no place among the fleet's agents",
         "gate-failed" => "its gates fail",
         "verdict-fail" => "its verifiers refuse it",
         "verdict-blocked" => "its verifiers ask something",

@@ -8,10 +8,11 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::afford;
-use super::door::{StageCap, admit, fleet_refuses, flight, paused, stage_admits};
+use super::door::{StageCap, admit, fleet_refuses, flight, no_place, paused, stage_admits};
 use super::turn::{Turn, keep};
 use crate::core::budget::{Budget, Pause, Start};
 use crate::core::fallback::{self, Fallback};
+use crate::core::fleet::agents;
 use crate::core::honesty::FrozenFile;
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::{Brief, Placed};
@@ -127,6 +128,7 @@ pub fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
 /// Starts what may start; at most one dispatch a stage.
 pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
     turn.beyond = Reservation::beyond(stages);
+    turn.agents = agents(stages);
     for stage in stages.iter_mut() {
         match &stage.life {
             Life::Gating(gating) if gating.flight.is_none() => start_gate(turn, stage),
@@ -190,7 +192,7 @@ fn start_gate(turn: &mut Turn, stage: &mut Stage) {
     stage.life = Life::Gating(Gating { flight: Some(flight), not_before: None, ..gating });
 }
 
-/// The seats of a panel are one dispatch: all that are to be asked, or none.
+/// The seats of a panel are one dispatch: all that are to be asked and that the fleet has places for, or none.
 fn start_seats(turn: &mut Turn, stage: &mut Stage) {
     let Life::Verifying(verifying) = stage.life.clone() else { return };
     let mut brief = match brief(turn, stage) {
@@ -237,6 +239,10 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
         }
         let caps = brief.reservation(&turn.budget, &placed.identity, Role::Verifier, caps);
         asked.push((index, placed, caps));
+    }
+    // A panel with more seats than the fleet has places is asked in parts, or it would wait for ever.
+    if let Some(room) = turn.seen.fleet.as_ref().and_then(|day| day.room(turn.agents)) {
+        asked.truncate(usize::try_from(room).unwrap_or(usize::MAX));
     }
     if asked.is_empty() {
         return;
@@ -324,7 +330,7 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         return turn.end(stage, EndStatus::Stalled, reason, None, None);
     }
     if !turn.budget.halted
-        && let Some(reason) = fleet_refuses(turn, &caps)
+        && let Some(reason) = fleet_refuses(turn, &caps).or_else(|| no_place(turn))
     {
         return step_over(turn, stage, pending, reason);
     }

@@ -4,7 +4,8 @@
 use super::turn::Turn;
 use crate::core::budget::{Admission, Pause, Start};
 use crate::core::card::Card;
-use crate::core::ids::RunId;
+use crate::core::fleet::NO_PLACE;
+use crate::core::ids::{Role, RunId};
 use crate::core::observation::Placed;
 use crate::core::quantity::{MicroUsd, Tokens};
 use crate::core::state::{Flight, Reason, Reservation, Stage};
@@ -37,6 +38,13 @@ pub(super) fn admit(turn: &mut Turn, start: &Start) -> Option<()> {
 pub(super) fn fleet_refuses(turn: &Turn, ask: &Reservation) -> Option<Reason> {
     let why = turn.seen.fleet.as_ref()?.refuses(&turn.budget, ask)?;
     Some(Reason::new("fleet-day", why))
+}
+
+/// Why the fleet has no place for one more agent, where it has none. Nothing waits for ever: verifiers of stages under way
+/// ask before new workers do, whoever has a place ends by itself, and nobody who has one waits for another.
+pub(super) fn no_place(turn: &Turn) -> Option<Reason> {
+    let why = turn.seen.fleet.as_ref()?.refuses_agent(turn.agents)?;
+    Some(Reason::new(NO_PLACE, why))
 }
 
 /// What becomes of a stage whose own caps the next of its runs would pass.
@@ -93,6 +101,7 @@ pub(super) fn paused(turn: &Turn, placed: &Placed) -> Option<Pause> {
 
 /// A run that has passed the door.
 pub(super) fn flight(turn: &mut Turn, run: RunId, placed: Option<&Placed>, reserved: Reservation) -> Flight {
+    turn.agents += u64::from(run.role != Role::Gate);
     let flight = Flight {
         run,
         identity: placed.map(|placed| placed.identity.clone()),

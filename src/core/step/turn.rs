@@ -28,6 +28,8 @@ pub(super) struct Turn<'a> {
     pub(super) held: Vec<Held>,
     /// How far the runs in flight may pass what is set aside for them, by the turns in which they are stopped.
     pub(super) beyond: Reservation,
+    /// Workers and verifiers in flight.
+    pub(super) agents: u64,
     stops: Vec<Effect>,
     lands: Vec<Effect>,
     launches: Vec<Effect>,
@@ -44,6 +46,7 @@ impl<'a> Turn<'a> {
             now,
             held: Vec::new(),
             beyond: Reservation::default(),
+            agents: 0,
             stops: Vec::new(),
             lands: Vec::new(),
             launches: Vec::new(),

@@ -1,7 +1,10 @@
 //! `~/.autometta`: who may read it, and whether its subscribers are there.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use crate::core::fleet::Share;
+use crate::files::fleet;
 use crate::files::home::Home;
 
 use super::finding::{Area, Finding};
@@ -37,11 +40,12 @@ pub(super) fn check(home: &Home) -> Vec<Finding> {
                             "the subscriber {} is gone; every tick stumbles over it",
                             known.repo_path.display()
                         );
-                        findings.push(Finding::warning(Area::Home, says).mend(format!("rm {}", file.display())));
+                        findings.push(Finding::warning(Area::Home, says).mend(format!("autometta unsubscribe {slug}")));
                     }
                     Ok(_) => {}
                 }
             }
+            findings.extend(left_behind(home));
             if findings.len() == 1 {
                 findings.push(match count {
                     0 => Finding::warning(Area::Home, "no repository is subscribed, so the timer has nothing to serve")
@@ -53,4 +57,22 @@ pub(super) fn check(home: &Home) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Shares of the fleet's day that no tick will ever put right, because their repository is gone.
+fn left_behind(home: &Home) -> Vec<Finding> {
+    let holds = |share: &Share| share.agents > 0 || share.tokens_reserved.0 > 0 || share.cost_reserved_usd.0 > 0;
+    let gone = fleet::shares(home).into_iter().filter(|(_, share)| holds(share) && !Path::new(&share.repo).is_dir());
+    gone.map(|(path, share)| {
+        let agents = if share.agents == 1 { "1 agent".to_owned() } else { format!("{} agents", share.agents) };
+        let says = format!(
+            "{} holds room in the fleet for {agents}, {} tokens and {} of {}, which is gone",
+            path.display(),
+            share.tokens_reserved,
+            share.cost_reserved_usd,
+            share.repo
+        );
+        Finding::warning(Area::Home, says).mend(format!("rm {}, once nothing of it runs any more", path.display()))
+    })
+    .collect()
 }

@@ -23,6 +23,7 @@ use crate::files::home::Home;
 
 use super::error::TickError;
 use super::site::Site;
+use super::{controllers, heartbeat};
 
 pub(super) use worktrees::needed;
 
@@ -57,7 +58,16 @@ fn repository(site: &Site, wanted: &[agents::Wanted], now: DateTime<Utc>) -> Vec
     findings.extend(worktrees::check(site));
     findings.extend(state::check(site));
     findings.extend(clock::check(site, now));
+    findings.extend(other_homes(site, now));
     findings.into_iter().map(|finding| finding.of(&site.root)).collect()
+}
+
+/// Whether ticks of more than one home serve it.
+fn other_homes(site: &Site, now: DateTime<Utc>) -> Option<Finding> {
+    let beat = heartbeat::read(site)?;
+    let says = controllers::words(&beat.controllers, &site.root, now)?;
+    let mend = format!("autometta unsubscribe {}, with AUTOMETTA_HOME as one of them", site.root.display());
+    Some(Finding::warning(Area::Repository, says).mend(mend))
 }
 
 fn cannot_open(repo: &Path, error: &TickError) -> Finding {

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Places};
 use crate::core::ids::{Role, StageId};
 use crate::core::observation::Brief;
 use crate::core::outlook::agents::{Agents, Doer};
@@ -188,8 +188,12 @@ fn scene(
     let committer = signature.and_then(|who| format!("{} <{}>", who.name(), who.email()).parse().ok());
     let mut days = Vec::new();
     let mut at = now;
-    while let Some(day) = fleet::look(site, loaded, at).filter(|_| at < until && days.len() < MOST_DAYS) {
+    while let Some(mut day) = fleet::look(site, loaded, at).filter(|_| at < until && days.len() < MOST_DAYS) {
         at = day.ends.max(at + TimeDelta::hours(1));
+        // Agents of others end at times that nobody knows, and each leaves its place.
+        if day.fault.is_none() {
+            day.places = day.places.map(|places| Places { left: places.most, ..places });
+        }
         days.push(day);
     }
     let loaded = Loaded { state: slim_state(&loaded.state), budget: loaded.budget.clone() };

@@ -1,0 +1,128 @@
+//! How long an idle fire takes over 1, 6, 100 and 1,000 subscribers: medians with their spread, in one run, beside
+//! starting `/bin/true`.
+//!
+//! `cargo bench --bench fleet` prints a table. The repositories are copies of one, each with the name that its path gives
+//! it, so that a thousand are made in seconds.
+
+#![allow(clippy::expect_used, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a benchmark prints")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use autometta::files::home::{Home, repo_id};
+
+/// How many subscribers, and how often a fire over them is timed.
+const FLEETS: [(usize, usize); 4] = [(1, 60), (6, 60), (100, 40), (1_000, 20)];
+
+struct Fleet {
+    root: tempfile::TempDir,
+    /// The repository that the others are copies of.
+    first: PathBuf,
+    made: usize,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("autometta-fleet-").tempdir().expect("dir");
+        let base = root.path().canonicalize().expect("path");
+        let fleet = Self { root, first: base.join("repo-0"), made: 1 };
+        fs::create_dir(&fleet.first).expect("folder");
+        for words in [
+            &["init", "-q", "-b", "main", "--template="][..],
+            &["config", "user.name", "Operator"],
+            &["config", "user.email", "operator@local"],
+            &["commit", "-qm", "Begin", "--allow-empty"],
+        ] {
+            let done = Command::new("git").args(words).current_dir(&fleet.first).status().expect("git");
+            assert!(done.success(), "git {words:?}");
+        }
+        fleet.run(&["init"], &fleet.first);
+        fleet
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    fn command(&self, words: &[&str], folder: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autometta"));
+        command.args(words).current_dir(folder).env("AUTOMETTA_HOME", self.home());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str], folder: &Path) {
+        assert!(self.command(words, folder).status().expect("autometta").success(), "autometta {words:?}");
+    }
+
+    /// Copies until there are so many, and lets each have its first tick.
+    fn grow(&mut self, count: usize) {
+        let home = Home::at(&self.home());
+        let machine = home.machine_id().expect("machine");
+        let base = self.first.parent().expect("folder").to_owned();
+        let own = repo_id(&machine, &self.first);
+        for number in self.made..count {
+            let copy = base.join(format!("repo-{number}"));
+            let done = Command::new("cp").arg("-a").arg(&self.first).arg(&copy).status().expect("cp");
+            assert!(done.success());
+            let path = copy.join("state/state.yaml");
+            let state = fs::read_to_string(&path).expect("state");
+            fs::write(&path, state.replace(&own, &repo_id(&machine, &copy))).expect("state");
+            assert!(home.subscribe(&copy).expect("subscribed"));
+        }
+        self.made = self.made.max(count);
+        self.run(&["tick"], &self.first);
+    }
+}
+
+fn timed(times: usize, mut make: impl FnMut() -> Command) -> Vec<Duration> {
+    (0..times)
+        .map(|_| {
+            let mut command = make();
+            let begun = Instant::now();
+            assert!(command.status().expect("it runs").success());
+            begun.elapsed()
+        })
+        .collect()
+}
+
+fn line(name: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
+    println!("{name:<44} {:>9.2} {:>9.2} {:>9.2}", at(50), at(10), at(90));
+}
+
+/// The largest memory that a child has taken so far, in MiB.
+#[expect(clippy::cast_precision_loss, reason = "a few MiB")]
+fn peak() -> f64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
+}
+
+fn main() {
+    let mut fleet = Fleet::new();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("{:<44} {:>9} {:>9} {:>9}   ({cores} cores)", "milliseconds", "median", "p10", "p90");
+    let nothing = || {
+        let mut command = Command::new("/bin/true");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    };
+    line("start /bin/true", timed(60, nothing));
+    for (count, times) in FLEETS {
+        fleet.grow(count);
+        if count == 1 {
+            line("idle tick, --repo", timed(times, || fleet.command(&["tick", "--repo", "."], &fleet.first)));
+        }
+        let plural = if count == 1 { "" } else { "s" };
+        line(
+            &format!("idle tick, {count} subscriber{plural}"),
+            timed(times, || fleet.command(&["tick"], &fleet.first)),
+        );
+    }
+    line("subscribers, 1,000", timed(20, || fleet.command(&["subscribers"], &fleet.first)));
+    line("status --all, 1,000", timed(20, || fleet.command(&["status", "--all"], &fleet.first)));
+    println!("\n{:<44} {:>9.1} MiB", "peak memory of all of these", peak());
+}

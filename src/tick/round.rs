@@ -1,0 +1,69 @@
+//! One fire over many repositories: side by side, each within a time limit, so that none waits for another.
+//!
+//! A tick that is not done in time is left behind: the process ends around it, which is safe at any instant, as a kill is.
+//! What lets ticks run in threads of one process: every descriptor is closed on exec, the locks of a repository and of
+//! the fleet are let go of in so many words (a process that another thread is just starting has copies of them until it
+//! is another program), and no tick changes what belongs to the whole process, such as its folder, its umask or its
+//! environment.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::error;
+
+use crate::files::home::Home;
+
+use super::error::TickError;
+use super::fire::{Report, fire};
+use super::side_by_side::{cores, side_by_side};
+use super::site::Site;
+
+/// How long after its time limit a tick is left behind: its git is killed at the limit, and it says so.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What came of a tick.
+#[derive(Debug, Default)]
+pub struct Fired {
+    /// What it did, where it came to an end.
+    pub report: Option<Report>,
+    /// Why it could not do all of it.
+    pub error: Option<TickError>,
+}
+
+/// Ticks each of these repositories once, beginning with the first, each for at most this long. What came of it is in
+/// their order.
+pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec<Fired> {
+    let (home, exe, known) = (home.clone(), exe.to_owned(), repos.to_vec());
+    let tick = move |number: usize| known.get(number).map(|repo| one(&home, &exe, repo, limit)).unwrap_or_default();
+    let came = side_by_side(repos.len(), cores(), limit.saturating_add(GRACE), tick);
+    let late = |repo: &PathBuf| Fired { report: None, error: Some(too_long(repo, limit)) };
+    came.into_iter().zip(repos).map(|(came, repo)| came.unwrap_or_else(|| late(repo))).collect()
+}
+
+fn one(home: &Home, exe: &Path, repo: &Path, limit: Duration) -> Fired {
+    let deadline = Instant::now().checked_add(limit);
+    match Site::open(repo, home, exe).and_then(|site| fire(&Site { deadline, ..site })) {
+        Ok(report) => {
+            // What it began when its time was up was ended, and is tried again by the next one.
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline) && !report.failures.is_empty();
+            Fired { error: is_late.then(|| too_long(repo, limit)), report: Some(report) }
+        }
+        Err(error) => {
+            log(repo, &error);
+            Fired { report: None, error: Some(error) }
+        }
+    }
+}
+
+fn too_long(repo: &Path, limit: Duration) -> TickError {
+    let late = TickError::TooLong { path: repo.to_owned(), limit };
+    log(repo, &late);
+    late
+}
+
+/// What a tick could not do goes into the log, unless the tick has put it there itself.
+pub fn log(repo: &Path, error: &TickError) {
+    if !matches!(error, TickError::Damaged { .. }) {
+        error!(repo = %repo.display(), "{error}");
+    }
+}
