@@ -13,6 +13,7 @@ mod error;
 mod evidence;
 mod fire;
 mod fleet;
+mod foundation;
 pub mod grade;
 pub mod heartbeat;
 pub mod init;

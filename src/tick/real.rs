@@ -132,6 +132,7 @@ pub(super) fn sweep(site: &Site) {
         "questions",
         "answers",
         "archive",
+        "archive/rounds",
         "cards",
         "logs",
         "notices",
