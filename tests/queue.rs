@@ -218,6 +218,34 @@ fn a_card_with_every_is_queued_again_by_the_tick_once_its_time_has_come() {
 }
 
 #[test]
+fn a_repeat_is_queued_once_wherever_the_tick_dies_that_queues_it() {
+    let mut night = Night::with(&format!("date +%s%N >01-a.txt\n{HAND_IN}"), SAY_PASS_TO_ITS_OWN);
+    card(&night, "01-a", "- **Every:** 1 hour\n");
+    add(&night, &["01-a"]);
+    night.tick_until("01-a", "completed");
+    assert!(night.tick().status.success());
+    let faults = ["atomic.make:1", "atomic.rename:1", "atomic.rename:2", "atomic.rename:3", "atomic.remove:1"];
+    let mut died = 0;
+    for (round, fault) in (1..).zip(faults) {
+        night.set("AUTOMETTA_CLOCK_OFFSET", &(round * 3700).to_string());
+        let folder = night.t().join(format!("fault-{round}"));
+        fs::create_dir_all(&folder).expect("folder");
+        let mut tick = night.command(&["tick", "--repo", &night.repo.display().to_string()]);
+        tick.env("AUTOMETTA_FAULT_DIR", &folder).env("AUTOMETTA_FAULT", format!("tick/{fault}:abort"));
+        died += i32::from(!tick.output().expect("it runs").status.success());
+        let next = |stage: &Value| stage["status"] == "completed" && stage["attempt"] == round + 1;
+        let stage = night.tick_until_that("01-a", next);
+        assert_eq!(stage["wait"]["repeat"]["rounds"], round, "{fault}: {stage:#}");
+        assert!(night.tick().status.success());
+        assert_eq!(night.ok(&["log"]).matches("queued-again").count(), usize::try_from(round).expect("few"), "{fault}");
+        assert!(night.repo.join(format!("state/archive/rounds/01-a.{round}.yaml")).exists(), "{fault}");
+    }
+    assert!(died >= 4, "only {died} ticks died");
+    let landed = night.git(&["log", "--format=%s", "--grep=Autometta-Stage: 01-a", "main"]);
+    assert_eq!(landed.lines().count(), faults.len() + 1);
+}
+
+#[test]
 fn a_repeat_that_has_nothing_to_change_is_judged_by_its_card() {
     let worker = format!("[ \"$1\" = 02-none ] || echo work >\"$1.txt\"\n{HAND_IN}");
     let mut night = Night::with(&worker, &SAY_PASS.replace("a.txt", "README.md"));
@@ -234,6 +262,54 @@ fn a_repeat_that_has_nothing_to_change_is_judged_by_its_card() {
     assert_eq!(night.tick_until_that("02-none", again)["status"], "completed");
     let same = night.tick_until_that("01-some", again);
     assert_eq!(same["reason"]["code"], "empty-diff", "{same:#}");
+}
+
+#[test]
+fn scenario_59_a_missing_card_and_an_unmet_dependency_are_stepped_over_with_their_reasons() {
+    let night = night();
+    for (stage, metadata) in [("01-a", ""), ("02-b", "- **Depends on:** 01-a\n"), ("03-c", "")] {
+        card(&night, stage, metadata);
+    }
+    add(&night, &["01-a", "02-b", "03-c"]);
+    fs::remove_file(night.repo.join("stage-cards/01-a.md")).expect("removed");
+    night.tick_until("03-c", "completed");
+    let (code, words) = held(&night, "01-a");
+    assert_eq!(code, "needs-you");
+    assert!(words.contains("stage-cards/01-a.md"), "{words}");
+    let (code, words) = held(&night, "02-b");
+    assert_eq!((code.as_str(), words.as_str()), ("dependency", "waits for 01-a, which is pending"));
+    card(&night, "01-a", "");
+    night.tick_until("02-b", "completed");
+}
+
+#[test]
+fn scenario_60_stages_that_claim_one_path_are_never_in_flight_together_and_others_are() {
+    let worker = format!("touch \"$T/$2\"; while [ ! -e \"$T/go-$1\" ]; do sleep 0.02; done\n{}", of_its_own());
+    let night = Night::with(&worker, SAY_PASS_TO_ITS_OWN);
+    night.manifest("max_parallel: 2");
+    card(&night, "01-a", "- **Path claims:** src/\n");
+    card(&night, "02-b", "- **Path claims:** src/b/c.rs\n");
+    card(&night, "03-c", "- **Path claims:** tests/\n");
+    card(&night, "04-d", "- **Path claims:** docs/\n");
+    add(&night, &["01-a", "02-b", "03-c", "04-d"]);
+    let runs = |stage: &str| night.t().join(format!("{stage}.1.worker")).exists();
+    assert!(night.tick().status.success());
+    night.wait("two workers run", || runs("01-a") && runs("03-c"));
+    assert!(night.tick().status.success());
+    assert_eq!(held(&night, "02-b"), ("claim".to_owned(), "waits for 01-a, which claims src/b/c.rs".to_owned()));
+    assert_eq!(held(&night, "04-d").0, "parallel");
+    let go = |stage: &str| fs::write(night.t().join(format!("go-{stage}")), "").expect("go");
+    go("03-c");
+    night.tick_until("03-c", "completed");
+    night.wait("the next that claims nothing of it runs", || night.tick().status.success() && runs("04-d"));
+    assert!(!runs("02-b"), "01-a still claims src/");
+    for stage in ["01-a", "04-d", "02-b"] {
+        go(stage);
+    }
+    night.tick_until("02-b", "completed");
+    let landed = night.git(&["log", "--reverse", "--format=%(trailers:key=Autometta-Stage,valueonly)", "main"]);
+    let place = |stage: &str| landed.find(stage).expect("it has landed");
+    assert!(place("01-a") < place("02-b"), "{landed}");
 }
 
 #[test]
