@@ -222,6 +222,7 @@ fn a_repeat_is_queued_once_wherever_the_tick_dies_that_queues_it() {
     let mut night = Night::with(&format!("date +%s%N >01-a.txt\n{HAND_IN}"), SAY_PASS_TO_ITS_OWN);
     card(&night, "01-a", "- **Every:** 1 hour\n");
     add(&night, &["01-a"]);
+    night.ok(&["budget", "set", "--tokens", "500M"]);
     night.tick_until("01-a", "completed");
     assert!(night.tick().status.success());
     let faults = ["atomic.make:1", "atomic.rename:1", "atomic.rename:2", "atomic.rename:3", "atomic.remove:1"];

@@ -26,7 +26,7 @@ use crate::core::observation::{
 };
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
-use crate::core::step::{Hold, hold_in, order};
+use crate::core::step::{Hold, common_claim, hold_in, order};
 use crate::files::document;
 use crate::files::store::Loaded;
 use crate::git::{CommitText, GitError, Objects, Repo, Signature};
@@ -119,6 +119,7 @@ impl Observer<'_> {
         let something_may_end = stages.iter().any(|stage| seen.may_end(stage));
         let mut room = self.site.policy.max_parallel;
         let mut coming: BTreeMap<FamilyName, usize> = BTreeMap::new();
+        let mut starting: Vec<&Stage> = Vec::new();
         let web = Web::of(stages);
         for stage in order(stages).into_iter().map(|index| &stages[index]) {
             let turn = match hold_in(&web, stages, stage, &loaded.budget, &self.site.policy, self.now) {
@@ -153,14 +154,13 @@ impl Observer<'_> {
             self.contract(stage, seen);
             let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
             let own = brief.and_then(|brief| fallback::own(*brief, stage).ok());
-            if own.is_some_and(|own| {
-                let family = own.worker.family.clone();
-                let starts = self.may_start(loaded, &own, seen) && self.has_room(stages, &family, &coming);
-                if starts {
-                    *coming.entry(family).or_default() += 1;
-                }
-                starts
-            }) {
+            let Some(own) = own else { continue };
+            let family = own.worker.family.clone();
+            // One that claims a path of another that comes before it takes nobody's place.
+            let apart = starting.iter().all(|other| common_claim(stage, other).is_none());
+            if apart && self.may_start(loaded, &own, seen) && self.has_room(stages, &family, &coming) {
+                *coming.entry(family).or_default() += 1;
+                starting.push(stage);
                 room -= 1;
             }
             if room == 0 {

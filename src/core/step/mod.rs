@@ -36,8 +36,7 @@ use super::state::{Chore, State, Stopping};
 
 pub use checks::fault_of as fault_of_candidate;
 pub use dispatch::Hold;
-pub(super) use queue::common_claim;
-pub use queue::{crowd, hold, hold_in, order};
+pub use queue::{common_claim, crowd, hold, hold_in, order};
 
 /// What a step comes to.
 #[derive(Debug, Clone, PartialEq)]
