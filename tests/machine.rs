@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use autometta::core::budget::{Budget, Deferral, DeferralCause, Pause};
 use autometta::core::card::Card;
 use autometta::core::card::LandingMode;
+use autometta::core::dependencies;
 use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
     UsageSource,
@@ -24,7 +25,7 @@ use autometta::core::observation::{
     Brief, Captured, Ended, LandingSighting, LaunchFaults, LostRun, Observation, Placed, Product, Pulse, Returned,
     Sighting, Watched, WorkSighting,
 };
-use autometta::core::operate::{Command, Rejected, operate, queued};
+use autometta::core::operate::{Command, Place, Rejected, operate, queued};
 use autometta::core::pace::{Limits, Pricing};
 use autometta::core::policy::{BreakerPolicy, Policy};
 use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
@@ -342,6 +343,7 @@ impl World {
             }
             seen.done.insert(stage.id.clone(), stage.chores.clone());
         }
+        dependencies::see_all_there(&state.stages, &mut seen);
         for notice in &state.notices {
             if self.dice.roll(2) == 0 {
                 seen.told.insert(notice.key.clone());
@@ -353,12 +355,14 @@ impl World {
     /// The same world a moment later, in which nothing has happened: everything runs on.
     fn quiet(&self, state: &State) -> Observation {
         let running = Pulse { elapsed: Some(Seconds(1)), silent_for: None, watched: Watched::BySupervisor };
-        Observation {
+        let mut seen = Observation {
             runs: state.flights().map(|(_, flight)| (flight.run.clone(), Sighting::Running(running))).collect(),
             tips: BTreeMap::from([("main".to_owned(), Some(self.tip.clone()))]),
             briefs: self.cards.iter().map(|(id, card)| (id.clone(), Ok(Box::new(brief(card))))).collect(),
             ..Observation::default()
-        }
+        };
+        dependencies::see_all_there(&state.stages, &mut seen);
+        seen
     }
 }
 
@@ -455,6 +459,10 @@ fn drawn_command(dice: &mut Dice) -> Command {
         1..=5 => Command::Requeue(stage),
         6 => Command::Answer(stage),
         7 => Command::Halt(String::new()),
+        13 => Command::Hold { stage, why },
+        14 | 15 => Command::Release(stage),
+        16 => Command::Move { stage, to: Place::First },
+        17 => Command::Move { stage, to: Place::After("01-a".parse().expect("id")) },
         8..=10 => Command::Approve(stage),
         11 => Command::Reject { stage, why, then: Rejected::Ends },
         12 => Command::Reject { stage, why, then: Rejected::IsReworked },

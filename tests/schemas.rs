@@ -8,12 +8,13 @@ use std::fs;
 use std::path::Path;
 
 use autometta::cli::AttachPlan;
-use autometta::cli::{Fleet, PastDoc, ReplayDoc, RepoStatus, Story};
+use autometta::cli::{Fleet, PastDoc, QueueDoc, ReplayDoc, RepoStatus, Story};
 use autometta::core::budget::{Budget, Sheet};
 use autometta::core::card::Card;
 use autometta::core::exit::ExitRecord;
 use autometta::core::fleet::{HomeConfig, Share};
 use autometta::core::grade::{Answer, Bakeoff, Regrade};
+use autometta::core::graph::Graph;
 use autometta::core::handoff::Handoff;
 use autometta::core::honesty::Report as Flags;
 use autometta::core::journal::Record;
@@ -78,6 +79,8 @@ fn all() -> Vec<(&'static str, Value)> {
         ("fleet", of::<Fleet>()),
         ("subscribers", of::<Vec<Subscription>>()),
         ("unsubscribed", of::<Unsubscribed>()),
+        ("queue", of::<QueueDoc>()),
+        ("graph", of::<Graph>()),
         ("show", of::<Story>()),
         ("show-at", of::<PastDoc>()),
         ("doctor", of::<Report>()),

@@ -82,6 +82,16 @@ pub enum Command {
         after_help = "Examples:\n  autometta report                      writes state/report.html and prints its path\n  autometta report --since 22:00 --output night.html\n  autometta report --json | jq .outcome"
     )]
     Report(super::report::ReportArgs),
+    /// Show the queue in the order in which it goes, with what each stage waits for and until when; move, hold, release.
+    #[command(
+        after_help = "Examples:\n  autometta queue\n  autometta queue --json | jq '.stages[] | {stage, hold, next_at}'\n  autometta queue move 07-parser --first\n  autometta queue hold 07-parser --reason 'waits for the new grammar'\n  autometta queue release 07-parser"
+    )]
+    Queue(super::queue::QueueArgs),
+    /// Draw which stage comes after which.
+    #[command(
+        after_help = "Examples:\n  autometta graph                       what is left, and all that it depends on\n  autometta graph --dot | dot -Tsvg > graph.svg"
+    )]
+    Graph(super::graph::GraphArgs),
     /// Put ended stages back into the queue, from their cards as they are now.
     #[command(after_help = "Example:\n  autometta requeue 01-greeting")]
     Requeue(StagesArgs),

@@ -14,12 +14,14 @@ mod completions;
 mod demo;
 mod doctor;
 mod grade;
+mod graph;
 mod inbox;
 mod log;
 mod logging;
 mod man;
 mod ops;
 mod output;
+mod queue;
 mod register;
 mod report;
 mod run;
@@ -34,7 +36,7 @@ mod watch;
 
 pub use log::ReplayDoc;
 pub use show::{PastDoc, Story};
-pub use status::{Fleet, RepoStatus};
+pub use status::{Fleet, QueueDoc, RepoStatus};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,6 +143,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Show(args) => show::show(&at, &args),
         Command::Log(args) => log::log(&at, &args),
         Command::Report(args) => report::report(&at, &args),
+        Command::Queue(args) => queue::queue(&at, &args),
+        Command::Graph(args) => graph::graph(&at, &args),
         Command::Requeue(args) => ops::requeue(&at, &args),
         Command::Skip(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Skip),
         Command::Cancel(args) => ops::on_stages(&at, &args, crate::core::operate::Command::Cancel),

@@ -11,7 +11,23 @@ use super::state::{EndStatus, Life, Stage, State};
 /// Whether a stage has ended in a way that asks nothing of anybody, with nothing left to do around it.
 fn is_done_with(stage: &Stage) -> bool {
     let closed = |status| matches!(status, EndStatus::Completed | EndStatus::Superseded);
-    stage.chores.is_empty() && matches!(&stage.life, Life::Over(over) if closed(over.status))
+    let ends_here = stage.chores.is_empty() && !will_repeat(stage);
+    ends_here && matches!(&stage.life, Life::Over(over) if closed(over.status))
+}
+
+/// Whether it is queued again, now that it has landed, or would be but for its card.
+fn will_repeat(stage: &Stage) -> bool {
+    let completed = matches!(&stage.life, Life::Over(over) if over.status == EndStatus::Completed);
+    completed && stage.wait.repeat.is_some()
+}
+
+/// Stages that have begun another round since, as they were at the end of the one before.
+pub fn rounds(before: &State, after: &State) -> Vec<Stage> {
+    let rounds = |stage: &Stage| stage.wait.repeat.as_ref().map_or(0, |repeat| repeat.rounds);
+    let repeated = after.stages.iter().filter(|stage| rounds(stage) > 0);
+    repeated
+        .filter_map(|stage| before.stage(&stage.id).filter(|known| rounds(known) < rounds(stage)).cloned())
+        .collect()
 }
 
 /// Takes the stages out of the state that are done with, all but the newest `keep`. What a stage that has not landed

@@ -18,10 +18,12 @@ mod parse;
 mod path;
 #[cfg(test)]
 mod tests;
+mod time;
 mod value;
 
 pub use judging::{Check, CommandRule, MAX_GATE_RETRIES};
 pub use path::{PathError, RelativePath};
+pub use time::StartTime;
 
 /// The size of the largest card that is read, in bytes. A card goes into every prompt of its stage.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -63,6 +65,12 @@ pub struct Card {
     pub path_claims: Vec<RelativePath>,
     /// Lower runs first; 0 unless the card says otherwise.
     pub priority: i32,
+    /// When it is begun at the soonest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<StartTime>,
+    /// How long after its last begin it is begun again, once it has landed.
+    #[serde(default, rename = "every_seconds", skip_serializing_if = "Option::is_none")]
+    pub every: Option<Seconds>,
     /// How hard the worker is to think.
     pub worker_effort: Option<Effort>,
     /// How hard the verifiers are to think.

@@ -50,6 +50,11 @@ pub struct FamilyOverride {
     /// before each launch. `none` tries none, which is what a family with a `command` of its own does by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointRule>,
+    /// How many of its runs may be in flight at once, workers and verifiers together, 1 to 64. Default: no limit of its
+    /// own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 64))]
+    pub max_parallel: Option<u32>,
 }
 
 /// One entry of a template as it is written.

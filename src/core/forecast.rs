@@ -267,7 +267,10 @@ fn begin(
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let Life::Pending(Pending { not_before, .. }) = &stage.life else { return None };
-    let mut begin = slot.max(not_before.unwrap_or(slot));
+    if stage.wait.held.is_some() {
+        return None;
+    }
+    let mut begin = slot.max(not_before.unwrap_or(slot)).max(stage.wait.not_before.unwrap_or(slot));
     for needed in &stage.depends_on {
         begin = begin.max(if left.contains_key(needed) { *ends.get(needed)? } else { slot });
     }

@@ -354,6 +354,12 @@ impl Manifest {
         if self.notify.first().is_some_and(|program| program.trim().is_empty()) {
             faults.add(None, "/notify/0", "it is not the name of a program");
         }
+        for (family, entry) in &self.families {
+            if let Some(most) = entry.max_parallel.filter(|most| !(1..=MAX_PARALLEL).contains(most)) {
+                let message = format!("`{most}` is not between 1 and {MAX_PARALLEL}");
+                faults.add(None, format!("/families/{family}/max_parallel"), message);
+            }
+        }
         self.gate_faults(&mut faults);
         self.time_faults(&mut faults);
         for (key, paths) in [("protected", &self.protected), ("allow_unverified", &self.allow_unverified)] {

@@ -185,6 +185,9 @@ pub struct StageNight {
     pub id: StageId,
     /// The card's title.
     pub title: String,
+    /// The stages that it depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<StageId>,
     /// Who makes the change.
     pub worker: Identity,
     /// Who judges it.

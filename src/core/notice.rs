@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
+use super::dependencies;
 use super::ids::StageId;
 use super::state::{Awaits, EndStatus, Life, Over, Reason, Stage, State};
 use super::step::common_claim;
@@ -185,6 +186,8 @@ fn moves_by_itself<'a>(state: &'a State, stage: &'a Stage, known: &mut BTreeMap<
     if let Some(known) = known.get(&stage.id) {
         return *known;
     }
+    // Whoever stands in a circle never moves.
+    known.insert(&stage.id, false);
     let moves = match &stage.life {
         Life::Over(_) => false,
         Life::Landing(landing) => landing.waiting.is_none(),
@@ -192,20 +195,18 @@ fn moves_by_itself<'a>(state: &'a State, stage: &'a Stage, known: &mut BTreeMap<
         Life::Pending(pending) => {
             let stuck = pending.reason.as_ref().is_some_and(|reason| needs_an_edit(&reason.code));
             !stuck
+                && stage.wait.held.is_none()
+                && dependencies::elsewhere(&state.stages, stage).is_none()
                 && !stands_behind_a_waiting_landing(state, stage)
                 && stage.depends_on.iter().all(|needed| {
-                    state
-                        .stage(needed)
-                        .is_some_and(|needed| has_landed(needed) || moves_by_itself(state, needed, known))
+                    state.stage(needed).is_some_and(|needed| {
+                        dependencies::landed(needed).is_some() || moves_by_itself(state, needed, known)
+                    })
                 })
         }
     };
     known.insert(&stage.id, moves);
     moves
-}
-
-fn has_landed(stage: &Stage) -> bool {
-    matches!(&stage.life, Life::Over(over) if over.status == EndStatus::Completed)
 }
 
 /// Whether one of its paths is claimed by a change that cannot land before a person has done something.

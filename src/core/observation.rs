@@ -20,6 +20,7 @@ use super::run::ModelUse;
 use super::sleep::Slept;
 use super::state::{Candidate, Chore, Life, Reservation, Stage};
 use super::verdict::Verdict;
+use super::wait::Foundation;
 use super::weather::Weather;
 
 /// Everything that one fire has seen. What is absent was not looked at and changes nothing.
@@ -38,6 +39,9 @@ pub struct Observation {
     /// Contract tests as they are at the base, of stages that may start; or why they cannot be frozen.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub contracts: BTreeMap<StageId, Result<Vec<FrozenFile>, String>>,
+    /// What was found of the dependencies of stages that may start in the bases that they would be built on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub foundations: BTreeMap<StageId, Foundation>,
     /// The tips of base branches; none for a branch that does not exist.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tips: BTreeMap<String, Option<CommitId>>,
@@ -93,6 +97,7 @@ impl Observation {
             launch_faults,
             briefs: _,
             contracts,
+            foundations,
             tips,
             landings,
             parked,
@@ -110,6 +115,7 @@ impl Observation {
             launch_faults: launch_faults.clone(),
             briefs: BTreeMap::new(),
             contracts: contracts.clone(),
+            foundations: foundations.clone(),
             tips: tips.clone(),
             landings: landings.clone(),
             parked: parked.clone(),

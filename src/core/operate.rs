@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::budget::{Budget, CapChange, Drain, Halt, HaltReason, SinceLanding};
+use super::dependencies;
 use super::ids::StageId;
 use super::quantity::{MicroUsd, Tokens};
 use super::state::{
-    Approval, Awaits, Chore, EndStatus, Kept, Landing, Life, NextRun, Over, Overlap, Pending, Reason, Resume, Seat,
-    Stage, State, Stopping, Verifying, Work,
+    Approval, Awaits, EndStatus, Kept, Landing, Life, NextRun, Over, Overlap, Pending, Reason, Resume, Seat, Stage,
+    State, Stopping, Verifying, Work,
 };
 use super::step::{Note, Step};
 
@@ -28,6 +29,22 @@ pub enum Command {
     Requeue(StageId),
     /// Let a stage in the queue ask for what its card asks for now.
     Refresh(Box<Stage>),
+    /// Do not begin a stage of the queue until it is released.
+    Hold {
+        /// The stage.
+        stage: StageId,
+        /// Why, in the operator's words; may be empty.
+        why: String,
+    },
+    /// Let a stage go on that is held.
+    Release(StageId),
+    /// Give a stage of the queue another place in it.
+    Move {
+        /// The stage.
+        stage: StageId,
+        /// Where to.
+        to: Place,
+    },
     /// Close a stage without landing it.
     Skip(StageId),
     /// Stop a stage's runs and end it.
@@ -62,6 +79,20 @@ pub enum Command {
     },
     /// End a drain before its time.
     StopDrain,
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Before all others.
+    First,
+    /// After all others.
+    Last,
+    /// Just before this one.
+    Before(StageId),
+    /// Just after this one.
+    After(StageId),
 }
 
 /// What becomes of a change that a person does not let land.
@@ -99,9 +130,9 @@ pub enum Refused {
     /// There is nothing to lift.
     #[error("the repository is not halted and no family is paused")]
     NotHalted,
-    /// A dependency is missing or circular.
-    #[error("{0}")]
-    Dependency(String),
+    /// Dependencies are missing or circular, a sentence each.
+    #[error("the queue is unchanged; {}", .0.join("; "))]
+    Dependency(Vec<String>),
     /// A drain that would end before it begins.
     #[error("a drain until {} would be over already; give a time that is still to come", .0.format("%Y-%m-%d %H:%M UTC"))]
     DrainIsOver(DateTime<Utc>),
@@ -138,6 +169,11 @@ pub fn operate_all(
     Ok(Step { state: desk.state, budget: desk.budget, effects: Vec::new(), notes: desk.notes })
 }
 
+mod line;
+mod queued;
+
+pub use queued::queued;
+
 struct Desk {
     state: State,
     budget: Budget,
@@ -155,8 +191,14 @@ impl Command {
         match self {
             Self::AddStages(stages) => stages.iter().flat_map(named).collect(),
             Self::Refresh(stage) => named(stage).collect(),
-            Self::Requeue(id) | Self::Skip(id) | Self::Cancel(id) | Self::Answer(id) | Self::Approve(id) => vec![id],
-            Self::Reject { stage, .. } => vec![stage],
+            Self::Move { stage, to: Place::Before(other) | Place::After(other) } => vec![stage, other],
+            Self::Release(id)
+            | Self::Requeue(id)
+            | Self::Skip(id)
+            | Self::Cancel(id)
+            | Self::Answer(id)
+            | Self::Approve(id) => vec![id],
+            Self::Hold { stage, .. } | Self::Move { stage, .. } | Self::Reject { stage, .. } => vec![stage],
             Self::Halt(_) | Self::Resume | Self::SetCaps(_) | Self::Drain { .. } | Self::StopDrain => Vec::new(),
         }
     }
@@ -173,6 +215,9 @@ impl Desk {
             Command::AddStages(stages) => self.add(stages),
             Command::Requeue(id) => self.requeue(&id),
             Command::Refresh(fresh) => self.refresh(*fresh),
+            Command::Hold { stage, why } => self.hold(&stage, &why),
+            Command::Release(id) => self.release(&id),
+            Command::Move { stage, to } => self.move_to(&stage, &to),
             Command::Skip(id) => self.skip(&id),
             Command::Cancel(id) => self.cancel(&id),
             Command::Halt(why) => {
@@ -210,6 +255,7 @@ impl Desk {
     }
 
     fn add(&mut self, stages: Vec<Stage>) -> Result<(), Refused> {
+        let added: Vec<StageId> = stages.iter().map(|stage| stage.id.clone()).collect();
         for stage in stages {
             // Looked up one by one, so that a card that is named twice is refused as well.
             if let Some(known) = self.state.stage(&stage.id) {
@@ -219,17 +265,25 @@ impl Desk {
             self.note(Some(&id), "queued", None, Some("pending".to_owned()), stage.card.clone());
             self.state.stages.push(stage);
         }
-        if let Some(fault) = dependency_fault(&self.state) {
-            return Err(Refused::Dependency(fault));
-        }
-        Ok(())
+        self.check_dependencies(&added, &[])
     }
 
     fn requeue(&mut self, id: &StageId) -> Result<(), Refused> {
         let stage = self.find(id)?;
         match &stage.life {
             Life::Over(over) if over.status == EndStatus::Completed => {
-                return Err(wrong(stage, "its change has landed; write a new card for more work"));
+                if stage.wait.repeat.is_none() {
+                    return Err(wrong(stage, "its change has landed; write a new card for more work"));
+                }
+                let from = stage.life.clone();
+                stage.begin_round();
+                stage.life = from;
+                return self.moves(
+                    id,
+                    Life::Pending(Pending::default()),
+                    "requeued",
+                    "an operator began another round",
+                );
             }
             Life::Over(_) => {}
             Life::Pending(_) => return Err(wrong(stage, "it is in the queue already")),
@@ -245,15 +299,19 @@ impl Desk {
         if !matches!(stage.life, Life::Pending(_)) {
             return Err(wrong(stage, "it is not in the queue"));
         }
-        stage.title = fresh.title;
-        stage.worker = fresh.worker;
-        stage.verifiers = fresh.verifiers;
-        stage.quorum = fresh.quorum;
-        stage.unverified = fresh.unverified;
-        stage.depends_on = fresh.depends_on;
-        stage.path_claims = fresh.path_claims;
-        stage.priority = fresh.priority;
-        dependency_fault(&self.state).map_or(Ok(()), |fault| Err(Refused::Dependency(fault)))
+        stage.wait.not_before = fresh.wait.not_before;
+        stage.wait.set_every(fresh.wait.repeat.as_ref().map(|repeat| repeat.every));
+        let id = fresh.id.clone();
+        stage.take_over(fresh);
+        // One that was closed meanwhile is what its hold says.
+        let known: Vec<StageId> = self.state.stages.iter().map(|stage| stage.id.clone()).collect();
+        self.check_dependencies(&[id], &known)
+    }
+
+    /// Refuses stages whose dependencies can never be met, with everything that is wrong with them.
+    fn check_dependencies(&self, of: &[StageId], promised: &[StageId]) -> Result<(), Refused> {
+        let faults = dependencies::faults(&self.state, of, promised);
+        if faults.is_empty() { Ok(()) } else { Err(Refused::Dependency(faults)) }
     }
 
     fn skip(&mut self, id: &StageId) -> Result<(), Refused> {
@@ -270,6 +328,7 @@ impl Desk {
                 }
                 let reason = Some(Reason::new("skipped", "an operator closed it"));
                 let over = Over { status: EndStatus::Superseded, reason, at: now, commit: None, kept: None };
+                stage.leave_the_line();
                 self.moves(id, Life::Over(over), "skipped", "an operator closed it")
             }
         }
@@ -539,89 +598,4 @@ fn look_again(stage: &Stage, kept: &Kept) -> Life {
         gate: gate.map(|past| past.run.clone()),
         seats: Seat::open(&stage.verifiers),
     })
-}
-
-/// A dependency that does not exist, or a circle, printed as a path.
-pub fn dependency_fault(state: &State) -> Option<String> {
-    // What a stage that has ended needed may be archived by now.
-    let may_start = |stage: &&Stage| !matches!(stage.life, Life::Over(_));
-    for stage in state.stages.iter().filter(may_start) {
-        for needed in &stage.depends_on {
-            if state.stage(needed).is_none() {
-                return Some(format!("{} depends on {needed}, which is not in the queue; queue it first", stage.id));
-            }
-        }
-    }
-    // Depth first from every stage; the way back to where it began is the circle.
-    for start in &state.stages {
-        let mut path: Vec<&StageId> = vec![&start.id];
-        let mut seen: Vec<&StageId> = Vec::new();
-        if circle(state, start, start, &mut path, &mut seen) {
-            path.push(&start.id);
-            let names: Vec<String> = path.iter().map(ToString::to_string).collect();
-            return Some(format!("these stages depend on each other in a circle: {}", names.join(" → ")));
-        }
-    }
-    None
-}
-
-fn circle<'a>(
-    state: &'a State,
-    start: &'a Stage,
-    at: &'a Stage,
-    path: &mut Vec<&'a StageId>,
-    seen: &mut Vec<&'a StageId>,
-) -> bool {
-    for needed in &at.depends_on {
-        if *needed == start.id {
-            return true;
-        }
-        let Some(next) = state.stage(needed) else { continue };
-        if seen.contains(&&next.id) {
-            continue;
-        }
-        seen.push(&next.id);
-        path.push(&next.id);
-        if circle(state, start, next, path, seen) {
-            return true;
-        }
-        path.pop();
-    }
-    false
-}
-
-/// A stage as it is queued.
-pub fn queued(card: &super::card::Card, path: String, base_branch: String) -> Stage {
-    let mut claims: Vec<String> = card.path_claims.iter().map(|path| path.as_str().to_owned()).collect();
-    for deliverable in &card.deliverables {
-        let path = deliverable.path.as_str().to_owned();
-        if !claims.contains(&path) {
-            claims.push(path);
-        }
-    }
-    Stage {
-        id: card.stage.clone(),
-        title: card.title.clone(),
-        card: path,
-        card_sha256: None,
-        worker: card.worker.clone(),
-        verifiers: card.verifiers.seats().to_vec(),
-        quorum: card.verifiers.quorum(),
-        unverified: card.verifiers.rationale().map(str::to_owned),
-        contract: Vec::new(),
-        base_branch,
-        depends_on: card.depends_on.clone(),
-        path_claims: claims,
-        priority: i64::from(card.priority),
-        attempt: 0,
-        failures: 0,
-        rung: 0,
-        failures_below: 0,
-        fallback: None,
-        tokens: super::quantity::Tokens(0),
-        cost_usd: super::quantity::MicroUsd(0),
-        history: Vec::new(),
-        chores: Vec::<Chore>::new(),
-        life: Life::Pending(Pending::default()),
-    }
 }

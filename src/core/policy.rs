@@ -1,12 +1,13 @@
 //! Policy as data: how often what is tried again, how many stages run at once, how long a pause may last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::card::LandingMode;
+use super::ids::FamilyName;
 use super::manifest::RepoPath;
 use super::notice::NoticeKind;
 use super::quantity::{MicroUsd, Seconds, Tokens};
@@ -25,6 +26,9 @@ pub struct Policy {
     pub launch_tries: usize,
     /// How many stages may be in progress at once.
     pub max_parallel: usize,
+    /// How many runs of a family may be in flight at once, workers and verifiers together, where there is a limit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub family_parallel: BTreeMap<FamilyName, usize>,
     /// Whether a verified change lands by itself, where its card does not say.
     pub landing: LandingMode,
     /// The lowest score that a passing review may give, 1 to 10; none where reviews give none.
@@ -75,6 +79,7 @@ impl Default for Policy {
             infrastructure_retries: 3,
             launch_tries: 3,
             max_parallel: 1,
+            family_parallel: BTreeMap::new(),
             landing: LandingMode::Auto,
             review_floor: None,
             tells: BTreeSet::from([NoticeKind::NightEnd]),

@@ -15,6 +15,7 @@ use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::sleep::Slept;
 use super::verdict::Judgement;
+use super::wait::Wait;
 
 /// Everything the machine remembers about one repository.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +103,8 @@ pub struct Stage {
     pub history: Vec<PastRun>,
     /// Work around it that was decided and may not have been done yet.
     pub chores: Vec<Chore>,
+    /// Its place in the queue.
+    pub wait: Wait,
     /// What it is living through.
     pub life: Life,
 }
@@ -135,6 +138,36 @@ impl Stage {
         self.rung = 0;
         self.failures_below = 0;
         self.card_sha256 = None;
+        self.leave_the_line();
+    }
+
+    /// Forgets its place in the queue.
+    pub fn leave_the_line(&mut self) {
+        self.wait = Wait { repeat: self.wait.repeat.take(), ..Wait::default() };
+    }
+
+    /// When it is queued again, now that it has landed; none where it is not.
+    pub fn repeats_at(&self) -> Option<DateTime<Utc>> {
+        match &self.life {
+            Life::Over(over) if over.status == EndStatus::Completed => self.wait.repeat.as_ref()?.next_at(),
+            _ => None,
+        }
+    }
+
+    /// Begins another round of a stage that has landed. The runs of the round that has ended stay at hand until the next
+    /// one; those before it stand in the archive.
+    pub fn begin_round(&mut self) {
+        let Life::Over(over) = std::mem::replace(&mut self.life, Life::Pending(Pending::default())) else { return };
+        self.start_anew();
+        let attempt = self.attempt;
+        if let Some(repeat) = &mut self.wait.repeat {
+            self.history.retain(|past| past.run.attempt > repeat.archived_attempts);
+            repeat.archived_attempts = attempt;
+            repeat.rounds = repeat.rounds.saturating_add(1);
+            repeat.landed = over.commit;
+            repeat.stopped = None;
+        }
+        (self.tokens, self.cost_usd) = (Tokens(0), MicroUsd(0));
     }
 
     /// Orders a branch for work that will not land.

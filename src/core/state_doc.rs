@@ -19,6 +19,7 @@ use super::state::{
     Approval, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, NextRun, Over, PastRun,
     Pending, Reason, Resume, Seat, Stage, State, Verifying, Work, Working,
 };
+use super::wait::Wait;
 
 /// The version of `state.yaml` that this program writes.
 pub const STATE_VERSION: u32 = 2;
@@ -210,6 +211,9 @@ pub struct StageDoc {
     /// Lower goes first.
     #[serde(default)]
     pub priority: i64,
+    /// Its place in the queue, besides what its card says.
+    #[serde(default, skip_serializing_if = "Wait::is_empty")]
+    pub wait: Wait,
     /// Tokens of all its runs.
     pub tokens: Tokens,
     /// Cost of all its runs.
@@ -290,6 +294,7 @@ impl From<&Stage> for StageDoc {
             depends_on: stage.depends_on.clone(),
             path_claims: stage.path_claims.clone(),
             priority: stage.priority,
+            wait: stage.wait.clone(),
             tokens: stage.tokens,
             cost_usd: stage.cost_usd,
             chores: stage.chores.clone(),
@@ -443,6 +448,7 @@ impl StageDoc {
             depends_on: self.depends_on.clone(),
             path_claims: self.path_claims.clone(),
             priority: self.priority,
+            wait: self.wait.clone(),
             attempt: self.attempt,
             failures: self.failures,
             rung: self.rung,

@@ -156,6 +156,11 @@ impl Layout {
         self.state.join("notices")
     }
 
+    /// A round of a stage that was queued again since, archived under the number of its last attempt.
+    pub fn archived_round(&self, stage: &StageId, attempt: u32) -> PathBuf {
+        self.state.join("archive").join("rounds").join(format!("{stage}.{attempt}.yaml"))
+    }
+
     /// A stage that is done with, archived.
     pub fn archived(&self, stage: &StageId) -> PathBuf {
         self.state.join("archive").join(format!("{stage}.yaml"))

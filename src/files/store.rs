@@ -132,7 +132,8 @@ pub struct Decided<'a> {
     pub before: Option<&'a Loaded>,
     /// What is known from now on.
     pub after: &'a Loaded,
-    /// Stages of `before` that leave the state for the archive.
+    /// Stages of `before` that leave the state for the archive, and those that leave a copy there of a round that has
+    /// ended.
     pub archived: &'a [Stage],
     /// What happened.
     pub notes: &'a [Note],
@@ -181,6 +182,9 @@ impl Transaction {
 #[serde(deny_unknown_fields)]
 struct Archived {
     stage: StageId,
+    /// The last attempt of a round, where the stage itself stays in the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
     text: String,
 }
 
@@ -314,7 +318,7 @@ impl<D: Disk> Store<D> {
         let ledger_lines =
             ledger::lines(&head, notes, now, after.state.tick_count, tokens, cost, record).map_err(encode)?;
         let ledger_offset = if notes.is_empty() { 0 } else { head.length };
-        let archive = archived.iter().map(|stage| self.archived(stage)).collect::<Result<_, _>>()?;
+        let archive = archived.iter().map(|stage| self.archived(stage, &after.state)).collect::<Result<_, _>>()?;
         let version = TRANSACTION_VERSION;
         let txn = Transaction { version, state, budget, ledger_offset, ledger_lines, archive, sha256: None };
         let (txn, bytes) = txn.sealed().map_err(encode)?;
@@ -327,17 +331,21 @@ impl<D: Disk> Store<D> {
         self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
     }
 
-    fn archived(&self, stage: &Stage) -> Result<Archived, StoreError> {
+    fn archived(&self, stage: &Stage, after: &State) -> Result<Archived, StoreError> {
         let text = document::to_yaml(&StageDoc::from(stage))
             .map_err(|error| StoreError::Encode { path: self.layout.archived(&stage.id), why: error.to_string() })?;
-        Ok(Archived { stage: stage.id.clone(), text })
+        let attempt = after.stage(&stage.id).map(|_| stage.attempt);
+        Ok(Archived { stage: stage.id.clone(), attempt, text })
     }
 
     /// Copies a transaction to its places. Done twice it does the same.
     fn apply(&self, txn: &Transaction) -> Result<(), StoreError> {
         // Before the state lets go of them.
         for archived in &txn.archive {
-            let path = self.layout.archived(&archived.stage);
+            let path = match archived.attempt {
+                Some(attempt) => self.layout.archived_round(&archived.stage, attempt),
+                None => self.layout.archived(&archived.stage),
+            };
             if let Some(parent) = path.parent() {
                 atomic::make_dirs_on(&self.disk, parent, Durability::Durable)?;
             }

@@ -9,6 +9,7 @@
 
 mod bill;
 mod chart;
+mod graph;
 mod scale;
 mod stages;
 mod text;
@@ -56,6 +57,7 @@ pub fn page(night: &Night) -> String {
                     (needs(night))
                     (chart::section(night))
                     (bill::section(night))
+                    (graph::section(night))
                     (stages::section(night))
                     (ledger(night))
                 }

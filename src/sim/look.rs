@@ -8,6 +8,7 @@ use super::cast::{Cast, Change, Leaves};
 use super::git::{Commit, SimGit, Tree};
 use super::ground::Ground;
 use crate::core::budget::Window;
+use crate::core::dependencies::{self, Web};
 use crate::core::exit::{ExitRecord, LostLogs, Outbox, UsageSource};
 use crate::core::fault::Faults;
 use crate::core::handoff::Handoff;
@@ -20,8 +21,9 @@ use crate::core::observation::{
 use crate::core::quantity::Seconds;
 use crate::core::sleep::{Asleep, Slept};
 use crate::core::state::{Awaits, Candidate, Chore, Landing, Life, Overlap, Stage, Work};
-use crate::core::step::{Hold, hold, order};
+use crate::core::step::{Hold, hold_in, order};
 use crate::core::verdict::Verdict;
+use crate::core::wait::Foundation;
 use crate::core::weather::Weather;
 use crate::files::disk::Disk;
 use crate::files::store::Loaded;
@@ -113,17 +115,37 @@ impl<C: Cast> Ground<C> {
     fn pending(&self, loaded: &Loaded, now: DateTime<Utc>, seen: &mut Observation) {
         let stages = &loaded.state.stages;
         let something_may_end = stages.iter().any(|stage| seen.may_end(stage));
+        let web = Web::of(stages);
         for stage in order(stages).into_iter().map(|index| &stages[index]) {
-            let turn = match hold(stages, stage, &loaded.budget, &self.policy, now) {
-                None => true,
-                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..)) => something_may_end,
+            let turn = match hold_in(&web, stages, stage, &loaded.budget, &self.policy, now) {
+                None | Some(Hold::Elsewhere(..)) => true,
+                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..) | Hold::Reserved(..)) => {
+                    something_may_end
+                }
                 Some(_) => false,
             };
             if turn {
                 self.asks(stage, seen);
                 self.tip(&stage.base_branch, seen);
+                self.foundation(stages, stage, seen);
             }
         }
+    }
+
+    /// Looks for what a stage depends on in its base.
+    fn foundation(&self, stages: &[Stage], stage: &Stage, seen: &mut Observation) {
+        let wanted = dependencies::wanted_ahead(stages, stage, &seen.landings);
+        let Some(Some(tip)) = seen.tips.get(&stage.base_branch) else { return };
+        if wanted.is_empty() || dependencies::remembered(stage, &wanted).is_some_and(|known| known.tip == *tip) {
+            return;
+        }
+        let missing = wanted.iter().filter(|(_, commit)| !self.git.contains(tip, commit));
+        let found = Foundation {
+            tip: tip.clone(),
+            missing: missing.map(|(needed, _)| (*needed).clone()).collect(),
+            commits: wanted.iter().map(|(_, commit)| (*commit).clone()).collect(),
+        };
+        seen.foundations.insert(stage.id.clone(), found);
     }
 
     fn asks(&self, stage: &Stage, seen: &mut Observation) {
@@ -177,6 +199,9 @@ impl<C: Cast> Ground<C> {
                 return;
             }
             Life::Over(over) => {
+                if stage.repeats_at().is_some_and(|at| at <= now) && stage.chores.is_empty() {
+                    self.asks(stage, seen);
+                }
                 if let Some(kept) = &over.kept
                     && matches!(kept.awaits, Awaits::Merge | Awaits::Approval)
                     && let Some(tip) = self.git.tip(&stage.base_branch)

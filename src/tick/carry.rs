@@ -11,6 +11,7 @@ use crate::core::fault::Faults;
 use crate::core::state::{EndStatus, Life, Over, Pending, Reason, Stage, State};
 use crate::core::step::Note;
 use crate::core::v1::{self, CarriedBudget, CarriedStage, CarriedStatus, V1Budget, V1State};
+use crate::core::wait::Wait;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::store::{Loaded, Store, StoreError};
@@ -129,6 +130,7 @@ fn carry_stage(site: &Site, old: CarriedStage, base_branch: &str, now: DateTime<
         cost_usd: crate::core::quantity::MicroUsd(0),
         history: Vec::new(),
         chores: Vec::new(),
+        wait: Wait::default(),
         life,
     }
 }

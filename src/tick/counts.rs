@@ -82,7 +82,7 @@ impl Counts {
 
 /// Whether anything waits for a tick.
 pub fn needs_ticks(loaded: &Loaded) -> bool {
-    loaded.state.stages.iter().any(|stage| !matches!(stage.life, Life::Over(_)))
+    loaded.state.stages.iter().any(|stage| !matches!(stage.life, Life::Over(_)) || stage.repeats_at().is_some())
 }
 
 /// Figures with the files that they were counted in.

@@ -130,7 +130,8 @@ pub fn decide(known: &Loaded, seen: &Observation, policy: &Policy, idle: u64, no
     if is_change {
         state.tick_count += 1 + idle;
         budget.idle_ticks_used += idle;
-        archived = archive::take(&mut state, policy.finished_kept);
+        archived = archive::rounds(&known.state, &state);
+        archived.extend(archive::take(&mut state, policy.finished_kept));
     }
     Decision { after: Loaded { state, budget }, is_change, archived, effects, notes }
 }

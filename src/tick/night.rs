@@ -162,6 +162,7 @@ fn stage_night(repo: &Repo, stage: &Stage, runs: Vec<RunNight>, told: &Told, fau
     let mut night = StageNight {
         id: stage.id.clone(),
         title: stage.title.clone(),
+        depends_on: stage.depends_on.clone(),
         worker: stage.worker.clone(),
         verifiers: stage.verifiers.clone(),
         standing: Standing::of(&stage.life),

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::meter::meter_for;
 use super::perform::LAUNCH_LOG;
 use crate::core::budget::Window;
+use crate::core::dependencies::Web;
 use crate::core::exit::{ExitRecord, Outbox};
 use crate::core::fallback;
 use crate::core::forecast;
@@ -25,7 +26,7 @@ use crate::core::observation::{
 };
 use crate::core::quantity::Seconds;
 use crate::core::state::{Awaits, Candidate, Chore, Life, Stage, Work};
-use crate::core::step::{Hold, hold, order};
+use crate::core::step::{Hold, common_claim, hold_in, order};
 use crate::files::document;
 use crate::files::store::Loaded;
 use crate::git::{CommitText, GitError, Objects, Repo, Signature};
@@ -117,16 +118,30 @@ impl Observer<'_> {
         let stages = &loaded.state.stages;
         let something_may_end = stages.iter().any(|stage| seen.may_end(stage));
         let mut room = self.site.policy.max_parallel;
+        let mut coming: BTreeMap<FamilyName, usize> = BTreeMap::new();
+        let mut starting: Vec<&Stage> = Vec::new();
+        let web = Web::of(stages);
         for stage in order(stages).into_iter().map(|index| &stages[index]) {
-            let turn = match hold(stages, stage, &loaded.budget, &self.site.policy, self.now) {
-                None => true,
-                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..)) => something_may_end,
+            let turn = match hold_in(&web, stages, stage, &loaded.budget, &self.site.policy, self.now) {
+                None => something_may_end || !self.is_crowded(stages, stage),
+                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..) | Hold::Reserved(..)) => {
+                    something_may_end
+                }
+                Some(Hold::Elsewhere(..)) => {
+                    self.tip(&stage.base_branch, seen)?;
+                    self.foundation(stages, stage, seen);
+                    seen.foundations.get(&stage.id).is_some_and(|found| found.missing.is_empty())
+                }
                 Some(
                     Hold::Halted
+                    | Hold::Held(_)
+                    | Hold::Circle(_)
                     | Hold::NotBefore(_)
+                    | Hold::Scheduled(_)
                     | Hold::Paused(..)
                     | Hold::Unaffordable(_)
                     | Hold::Deferred(..)
+                    | Hold::Family(..)
                     | Hold::Curfew(_),
                 ) => false,
             };
@@ -135,10 +150,17 @@ impl Observer<'_> {
             }
             self.brief(stage, seen);
             self.tip(&stage.base_branch, seen)?;
+            self.foundation(stages, stage, seen);
             self.contract(stage, seen);
             let brief = seen.briefs.get(&stage.id).and_then(|brief| brief.clone().ok());
             let own = brief.and_then(|brief| fallback::own(*brief, stage).ok());
-            if own.is_some_and(|own| self.may_start(loaded, &own, seen)) {
+            let Some(own) = own else { continue };
+            let family = own.worker.family.clone();
+            // One that claims a path of another that comes before it takes nobody's place.
+            let apart = starting.iter().all(|other| common_claim(stage, other).is_none());
+            if apart && self.may_start(loaded, &own, seen) && self.has_room(stages, &family, &coming) {
+                *coming.entry(family).or_default() += 1;
+                starting.push(stage);
                 room -= 1;
             }
             if room == 0 {
@@ -238,6 +260,13 @@ impl Observer<'_> {
                 seen.landings.insert(stage.id.clone(), sighting);
             }
             Life::Over(over) => {
+                if stage.repeats_at().is_some_and(|at| at <= self.now) && stage.chores.is_empty() {
+                    // The card as it is now, not the bytes that the last round worked from.
+                    let fresh = Stage { card_sha256: None, ..stage.clone() };
+                    self.brief(&fresh, seen);
+                    self.tip(&stage.base_branch, seen)?;
+                    self.contract(&fresh, seen);
+                }
                 if let Some(kept) = &over.kept
                     && matches!(kept.awaits, Awaits::Merge | Awaits::Approval)
                     && let Some(tip) = self.repo.tip(&stage.base_branch)?

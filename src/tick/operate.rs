@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::core::card::Card;
+use crate::core::archive;
+use crate::core::card::{Card, StartTime};
+use crate::core::dependencies;
 use crate::core::fallback;
 use crate::core::fault::Faults;
 use crate::core::ids::StageId;
 use crate::core::ladder;
 use crate::core::observation::{Brief, Member, Placed};
 use crate::core::operate::{Command, Refused, operate_all, queued};
-use crate::core::state::{EndStatus, Life, Stage, State};
+use crate::core::state::{EndStatus, Life, Over, Stage, State};
 use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
@@ -37,6 +39,11 @@ pub fn command(site: &Site, command: Command) -> Result<Vec<Note>, TickError> {
     commands(site, &[], |_| Ok(vec![command]))
 }
 
+/// Carries out these commands, all or none.
+pub fn commands_of(site: &Site, orders: Vec<Command>) -> Result<Vec<Note>, TickError> {
+    commands(site, &[], |_| Ok(orders))
+}
+
 /// Carries out a command on each of these stages, all or none.
 pub fn on_stages(site: &Site, stages: &[StageId], command: fn(StageId) -> Command) -> Result<Vec<Note>, TickError> {
     commands(site, stages, |_| Ok(stages.iter().cloned().map(command).collect()))
@@ -51,13 +58,14 @@ pub fn requeue(site: &Site, stages: &[StageId]) -> Result<Vec<Note>, TickError> 
             orders.push(Command::Requeue(id.clone()));
             // Where the command is refused anyway, the card is not what is wrong.
             let Some(stage) = state.stage(id) else { continue };
-            if !matches!(&stage.life, Life::Over(over) if over.status != EndStatus::Completed) {
+            let may = |over: &Over| over.status != EndStatus::Completed || stage.wait.repeat.is_some();
+            if !matches!(&stage.life, Life::Over(over) if may(over)) {
                 continue;
             }
             let linted = lint(site, Path::new(&stage.card))?;
             match &linted.card {
                 Some(card) if linted.faults.is_empty() => {
-                    let fresh = queued(card, stage.card.clone(), stage.base_branch.clone());
+                    let fresh = queue_card(card, stage.card.clone(), stage.base_branch.clone());
                     orders.push(Command::Refresh(Box::new(fresh)));
                 }
                 _ => faulty.extend(faults_of(&linted)),
@@ -121,10 +129,11 @@ fn commands(
     }
     let now = clock::now();
     let step = operate_all(&state, &loaded.budget, orders.clone(), now)?;
+    let archived = archive::rounds(&loaded.state, &step.state);
     let after = Loaded { state: step.state, budget: step.budget };
     let source = Source::Commands { commands: &orders, brought_back: &brought_back };
     let (before, notes) = (Some(&loaded), step.notes.as_slice());
-    store.commit_from(source, &Decided { before, after: &after, archived: &[], notes, now })?;
+    store.commit_from(source, &Decided { before, after: &after, archived: &archived, notes, now })?;
     let owed = (!step.notes.is_empty()).then(|| Owed::new(site, after));
     drop(store);
     // It has happened by now; a snapshot that fails is a warning, as in a tick.
@@ -261,6 +270,32 @@ fn contract_fault(site: &Site, card: &Card) -> Result<Option<String>, TickError>
     })
 }
 
+/// A stage as its card queues it here and now: a time by the clock on the wall is that of this wall.
+fn queue_card(card: &Card, path: String, base_branch: String) -> Stage {
+    let mut stage = queued(card, path, base_branch);
+    stage.wait.not_before = match card.not_before {
+        Some(StartTime::Exact(at)) => Some(at),
+        Some(StartTime::Local(at)) => clock::local(at),
+        None => None,
+    };
+    stage
+}
+
+/// What is wrong with the dependencies of cards beside which others have faults of their own.
+fn dependency_faults(site: &Site, paths: &[PathBuf], stages: &[Stage]) -> Result<Vec<String>, TickError> {
+    let mut state = store::peek(&site.layout)?.state;
+    bring_back(site, &mut state, stages.iter().flat_map(|stage| &stage.depends_on), &mut Vec::new())?;
+    let added: Vec<StageId> = stages.iter().map(|stage| stage.id.clone()).collect();
+    let named = paths.iter().filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+    let promised: Vec<StageId> = named.filter(|id| !added.contains(id)).collect();
+    for stage in stages {
+        if state.stage(&stage.id).is_none() {
+            state.stages.push(stage.clone());
+        }
+    }
+    Ok(dependencies::faults(&state, &added, &promised))
+}
+
 /// Queues cards, all or none.
 pub fn add_stages(site: &Site, paths: &[PathBuf]) -> Result<(Vec<Note>, Vec<Linted>), TickError> {
     let mut stages: Vec<Stage> = Vec::new();
@@ -271,11 +306,14 @@ pub fn add_stages(site: &Site, paths: &[PathBuf]) -> Result<(Vec<Note>, Vec<Lint
         match &linted.card {
             Some(card) if linted.faults.is_empty() => {
                 let path = linted.path.to_string_lossy().into_owned();
-                stages.push(queued(card, path, site.base_branch()?));
+                stages.push(queue_card(card, path, site.base_branch()?));
             }
             _ => faulty.extend(faults_of(&linted)),
         }
         all.push(linted);
+    }
+    if !faulty.is_empty() {
+        faulty.extend(dependency_faults(site, paths, &stages)?);
     }
     refuse(&faulty)?;
     let notes = command(site, Command::AddStages(stages))?;

@@ -1,6 +1,6 @@
 //! One subscribed repository, opened: its manifest, its families, its paths, its git.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,14 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::core::budget::Pause;
 use crate::core::fault::Faults;
 use crate::core::forecast;
-use crate::core::ids::{Identity, RunId, StageId};
+use crate::core::ids::{FamilyName, Identity, RunId, StageId};
 use crate::core::manifest::Manifest;
 use crate::core::night::Zone;
 use crate::core::notice::NoticeKind;
 use crate::core::policy::{BreakerPolicy, Policy};
 use crate::core::schedule::LocalRules;
 use crate::core::state::{Life, Stage};
-use crate::core::step::{Hold, hold};
+use crate::core::step::{Hold, crowd, hold};
 use crate::families::{Families, ModelUse};
 use crate::files::document::{self, Layer, LayerFaults};
 use crate::files::home::{Home, repo_id};
@@ -96,6 +96,7 @@ impl Site {
             verifier_retries: manifest.retry.verifier,
             infrastructure_retries: manifest.retry.infrastructure,
             max_parallel: manifest.max_parallel as usize,
+            family_parallel: family_parallel(&manifest),
             landing: manifest.landing,
             protected: manifest.protected.clone(),
             review_floor: manifest.review.scores.then_some(manifest.review.floor),
@@ -179,6 +180,12 @@ impl Site {
     }
 }
 
+/// The families that have a limit of their own.
+fn family_parallel(manifest: &Manifest) -> BTreeMap<FamilyName, usize> {
+    let limited = manifest.families.iter();
+    limited.filter_map(|(family, entry)| Some((family.clone(), entry.max_parallel? as usize))).collect()
+}
+
 /// What goes by the operator's clock, which is looked at only where something does.
 fn local_rules(manifest: &Manifest) -> LocalRules {
     let by_the_clock = !manifest.curfew.is_empty() || !manifest.schedule.is_empty();
@@ -207,7 +214,12 @@ pub fn held(site: &Site, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> 
         let short = if is_pending { forecast::shortfall_of(&loaded.budget, stage, &family) } else { Vec::new() };
         short.into_iter().next().map(|halt| Hold::Unaffordable(halt.detail))
     };
-    held.or_else(pause).or_else(unaffordable)
+    let crowded = || {
+        let family = site.families.of(stage.own_worker()).filter(|_| matches!(stage.life, Life::Pending(_)))?;
+        let most = crowd(&loaded.state.stages, &site.policy, &family.name)?;
+        Some(Hold::Family(family.name.to_string(), most))
+    };
+    held.or_else(pause).or_else(unaffordable).or_else(crowded)
 }
 
 /// The run branch of a stage.

@@ -75,11 +75,20 @@ fn next_known_time(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<D
     let idle = waits.is_empty() && site.policy.local.curfew.is_empty();
     let later = |at: Option<DateTime<Utc>>| at.filter(|at| *at > now);
     let times = loaded.state.stages.iter().filter_map(|stage| match &stage.life {
-        Life::Pending(pending) if idle && later(pending.not_before).is_none() => None,
+        Life::Pending(pending) if idle && later(pending.not_before).or(later(stage.wait.not_before)).is_none() => None,
         Life::Pending(_) => match held(site, loaded, stage, now)? {
-            Hold::NotBefore(at) | Hold::Curfew(at) => Some(at),
+            Hold::NotBefore(at) | Hold::Scheduled(at) | Hold::Curfew(at) => Some(at),
             Hold::Paused(..) | Hold::Deferred(..) => provider,
-            Hold::Halted | Hold::Dependency(..) | Hold::Parallel(_) | Hold::Claim(..) | Hold::Unaffordable(_) => None,
+            Hold::Halted
+            | Hold::Dependency(..)
+            | Hold::Parallel(_)
+            | Hold::Claim(..)
+            | Hold::Reserved(..)
+            | Hold::Circle(_)
+            | Hold::Elsewhere(..)
+            | Hold::Held(_)
+            | Hold::Family(..)
+            | Hold::Unaffordable(_) => None,
         },
         Life::Gating(gating) => later(gating.not_before),
         Life::Verifying(verifying) => {
@@ -90,7 +99,8 @@ fn next_known_time(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<D
             });
             times.min()
         }
-        Life::Working(_) | Life::Landing(_) | Life::Over(_) => None,
+        Life::Over(_) => later(stage.repeats_at()),
+        Life::Working(_) | Life::Landing(_) => None,
     });
     times.min().filter(|at| at.signed_duration_since(now) <= FURTHEST)
 }

@@ -27,6 +27,12 @@ pub fn at(model: &Model, node: &Node, tally: &Tally) -> Result<(), Broken> {
         hold!(tally, OneFlight, alone, "{}", flight.run);
         hold!(tally, NotAfterItsEnd, !node.facts.ended.contains(&flight.run), "{}", flight.run);
     }
+    for (family, most) in &model.policy.family_parallel {
+        let flying = flights.iter().filter(|flight| flight.family.as_ref() == Some(family)).count();
+        if flying > 0 {
+            hold!(tally, FamilyPlaces, flying <= *most, "{flying} of {family}");
+        }
+    }
     money(model, node, &flights, tally)?;
     hold!(tally, HaltHasAReason, budget.halted != budget.halt_reasons.is_empty(), "{:?}", budget.halt_reasons);
     for stage in &state.stages {
@@ -118,6 +124,7 @@ pub fn survives_its_file(state: &State, tally: &Tally) -> Result<(), Broken> {
 pub fn settled(model: &Model, node: &Node) -> bool {
     let rests = |stage: &Stage| match &stage.life {
         Life::Over(_) => true,
+        Life::Pending(_) if stage.wait.held.is_some() => true,
         Life::Pending(_) => stage.depends_on.iter().any(|needed| {
             let other = node.state.stage(needed);
             other.is_some_and(|other| matches!(&other.life, Life::Over(over) if over.status != EndStatus::Completed))

@@ -13,6 +13,7 @@ use autometta::core::state::{
     Approval, Candidate, Chore, Flight, Gating, Kept, Landing, Life, NextRun, Over, PastRun, Pending, Reservation,
     Resume, RunOutcome, Seat, Stage, State, Verifying, Work, Working,
 };
+use autometta::core::wait::Wait;
 use chrono::{DateTime, Utc};
 
 use super::happens::midnight;
@@ -203,6 +204,7 @@ fn of_stage(out: &mut Writer, place: usize, stage: &Stage) {
         cost_usd: _,
         history,
         chores,
+        wait,
         life,
     } = stage;
     out.word(place);
@@ -212,6 +214,10 @@ fn of_stage(out: &mut Writer, place: usize, stage: &Stage) {
     out.word(*rung);
     out.word(*failures_below);
     out.flag(fallback.is_some());
+    // No card here waits for a time of its own or is repeated, and the bases are looked at anew at every fire.
+    let Wait { held, passed_over, foundation: _, not_before: _, repeat: _ } = wait;
+    out.flag(held.is_some());
+    out.word(*passed_over);
     for who in std::iter::once(worker).chain(verifiers) {
         out.name(who.name());
     }

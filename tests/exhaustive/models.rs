@@ -111,7 +111,18 @@ pub fn all() -> Vec<Model> {
 
 /// Every observation in every phase, and stages in each other's way.
 fn phases() -> Vec<Model> {
-    let says = vec![Says::Requeue, Says::Skip, Says::Cancel, Says::Answer, Says::Approve, Says::Reject, Says::Rework];
+    let says = vec![
+        Says::Requeue,
+        Says::Hold,
+        Says::Release,
+        Says::First,
+        Says::Skip,
+        Says::Cancel,
+        Says::Answer,
+        Says::Approve,
+        Says::Reject,
+        Says::Rework,
+    ];
     vec![
         Model {
             alike: true,
@@ -155,6 +166,18 @@ fn phases() -> Vec<Model> {
                     card("03-c", ONE, "- **Path claims:** 01-a/"),
                 ],
                 Scope { exits: vec![Exit::Clean], landings: vec![Land::Landed, Land::Overlap], ..representative() },
+            )
+        },
+        Model {
+            policy: Policy {
+                max_parallel: 2,
+                family_parallel: ["one", "two"].map(|name| (name.parse().expect("family"), 1)).into(),
+                ..strict()
+            },
+            ..model(
+                "two stages, one run of a family at a time",
+                vec![card("01-a", ONE, ""), card("02-b", ONE, "- **Fallback:** V2 <v2@local>")],
+                Scope { exits: vec![Exit::Clean, LIMIT], hands: vec![Hand::Pass], ..representative() },
             )
         },
     ]

@@ -44,6 +44,9 @@ pub fn cause(event: Event) -> String {
 fn of_person(says: Says) -> &'static str {
     match says {
         Says::Requeue => "requeue",
+        Says::Hold => "queue hold",
+        Says::Release => "queue release",
+        Says::First => "queue move",
         Says::Skip => "skip",
         Says::Cancel => "cancel",
         Says::Answer => "answer",

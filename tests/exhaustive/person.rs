@@ -1,7 +1,7 @@
 //! What an operator may say, at any node.
 
 use autometta::core::budget::{Cap, CapChange};
-use autometta::core::operate::{Command, Rejected, queued};
+use autometta::core::operate::{Command, Place, Rejected, queued};
 use autometta::core::quantity::{MicroUsd, Tokens};
 use autometta::core::state::Stage;
 use chrono::TimeDelta;
@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use super::world::{Event, Model, Node, Orders, PER_RUN, Says};
 
 /// What commands are called.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 17] = [
     "add-stage",
     "requeue",
     "requeue, with its card as it is now",
@@ -24,6 +24,9 @@ pub const NAMES: [&str; 14] = [
     "budget set",
     "budget drain",
     "budget drain --stop",
+    "queue hold",
+    "queue release",
+    "queue move",
 ];
 
 /// What a command is called. One that is new to `core::operate` does not compile here until it has a name, and the check
@@ -44,6 +47,9 @@ pub fn name(command: &Command) -> &'static str {
         Command::SetCaps(_) => NAMES[11],
         Command::Drain { .. } => NAMES[12],
         Command::StopDrain => NAMES[13],
+        Command::Hold { .. } => NAMES[14],
+        Command::Release(_) => NAMES[15],
+        Command::Move { .. } => NAMES[16],
     }
 }
 
@@ -72,6 +78,10 @@ impl Model {
                     }
                     // A stage whose change is on the base already is not closed as one that is not.
                     Says::Skip if node.facts.done.landed.contains_key(&stage) => return Some(Vec::new()),
+                    Says::Hold => vec![Command::Hold { stage, why }],
+                    Says::Release => vec![Command::Release(stage)],
+                    // Who stands where is told apart by places here, so only one that stands alone is moved.
+                    Says::First => vec![Command::Move { stage, to: Place::First }],
                     Says::Skip => vec![Command::Skip(stage)],
                     Says::Cancel => vec![Command::Cancel(stage)],
                     Says::Answer => vec![Command::Answer(stage)],

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use autometta::core::budget::{FleetDay, Places, Window};
+use autometta::core::dependencies;
 use autometta::core::exit::{
     EndedBy, ExitRecord, GateResult, ProcessEnd, ProviderReport, Refusal, RefusalClass, RefusalScope, Usage,
     UsageSource,
@@ -84,6 +85,7 @@ impl Model {
         for (index, stage) in node.state.stages.iter().enumerate() {
             self.of_stage(event, index, stage, facts, &mut seen);
         }
+        dependencies::see_all_there(&node.state.stages, &mut seen);
         match self.effects {
             Effects::Free => seen.told = node.state.notices.iter().map(|notice| notice.key.clone()).collect(),
             Effects::MayBeLost => seen.told = facts.done.told.clone(),

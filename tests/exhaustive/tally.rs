@@ -25,6 +25,7 @@ checks! {
     LaunchStands 1 "what is launched stands in the state",
     ClaimsApart 1 "no two stages in progress claim the same path",
     Places 1 "no more stages in progress than may be",
+    FamilyPlaces 1 "no more runs of a family in flight than may be",
     LandsWhatWasApproved 2 "what lands is the tree that was approved",
     LandsWhatPassed 2 "what lands has passed its gates",
     LandsWithQuorum 2 "what lands has its quorum of votes",

@@ -191,6 +191,9 @@ pub enum Land {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Says {
     Requeue,
+    Hold,
+    Release,
+    First,
     Skip,
     Cancel,
     Answer,

@@ -7,6 +7,7 @@ mod eye;
 mod fleet;
 mod fleet_screen;
 mod next;
+mod queue;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::tick::{Site, clock};
 
 pub use eye::Eye;
 pub use fleet::Fleet;
+pub use queue::QueueDoc;
 pub use screen::Finished;
 pub use view::{Hand, RepoStatus, StageView};
 
@@ -149,6 +151,15 @@ pub fn past(site: &Site, loaded: &Loaded, look: &Look, at: DateTime<Utc>) -> Str
 /// What comes next for one stage, as `status` says it; for `show`.
 pub fn stage_view(eye: &mut Eye, look: &Look, now: DateTime<Utc>, stage: &Stage) -> anyhow::Result<StageView> {
     eye.scene(now, look, |_, scene| view::view(scene, &next::Turns::new(scene), stage))
+}
+
+/// The queue of a repository: as a document, and as it is shown.
+pub fn queue(eye: &mut Eye, look: &Look, now: DateTime<Utc>) -> anyhow::Result<(QueueDoc, String)> {
+    eye.scene(now, look, |_, scene| {
+        let doc = queue::of(scene);
+        let text = queue::render(&doc, scene);
+        (doc, text)
+    })
 }
 
 /// How long ago something was.

@@ -17,7 +17,7 @@ use crate::core::ids::{Identity, StageId};
 use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
 use crate::core::state::{EndStatus, Gating, Life, Over, Pending, Reason, Said, Seat, Stage, Stopping, Verifying};
-use crate::core::step::{Hold, hold, order};
+use crate::core::step::{Hold, crowd, hold, order};
 
 /// Where a stage stands on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -80,6 +80,7 @@ impl Turns {
                 provider_wait(scene, stage.own_worker()).is_some()
                     || waiting.contains_key(&stage.id)
                     || short(scene, stage).is_some()
+                    || crowded(scene, stage).is_some()
             }
         };
         let free = order(stages).into_iter().map(|index| &stages[index]).filter(|stage| !held(stage));
@@ -179,8 +180,18 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
     let next = match hold(&scene.loaded.state.stages, stage, &scene.loaded.budget, scene.policy, scene.now) {
         Some(Hold::Halted) => halted(),
         Some(Hold::NotBefore(at)) => retries(scene, at),
-        Some(Hold::Dependency(needed, word)) => Next::words(format!("waits for {needed}, which is {word}")),
-        Some(Hold::Claim(other, path)) => Next::words(format!("waits for {other}, which claims {path}")),
+        Some(Hold::Scheduled(at)) => {
+            Next::at(format!("not before {}, by its card", scene.look.until(at, scene.now)), Some(at))
+        }
+        Some(
+            hold @ (Hold::Dependency(..)
+            | Hold::Claim(..)
+            | Hold::Reserved(..)
+            | Hold::Circle(_)
+            | Hold::Elsewhere(..)
+            | Hold::Held(_)
+            | Hold::Family(..)),
+        ) => Next::words(clean(&hold.to_string())),
         Some(Hold::Paused(family, until)) => {
             Next::at(format!("{family} is paused until {}", scene.look.until(until, scene.now)), Some(until))
         }
@@ -193,6 +204,7 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         None => match (provider_wait(scene, stage.own_worker()), short(scene, stage)) {
             (Some(wait), _) => wait,
             (None, Some(why)) => not_begun(why),
+            (None, None) if crowded(scene, stage).is_some() => Next::words(crowded(scene, stage).unwrap_or_default()),
             (None, None) if turns.before.get(&stage.id).is_none_or(|before| *before < turns.room) => {
                 turns.next_tick(&how_it_starts(stage), scene)
             }
@@ -206,6 +218,31 @@ fn pending_next(scene: &Scene<'_>, turns: &Turns, stage: &Stage, pending: &Pendi
         _ => next.words,
     };
     Next { words, ..next }
+}
+
+/// What keeps a pending stage from starting, as a code; none where it starts at the next tick.
+pub fn hold_code(scene: &Scene<'_>, turns: &Turns, stage: &Stage) -> Option<&'static str> {
+    let held = hold(&scene.loaded.state.stages, stage, &scene.loaded.budget, scene.policy, scene.now);
+    let code = held.as_ref().map(Hold::code);
+    let waits = || {
+        if (scene.pause)(stage.own_worker()).is_some() {
+            Some("paused")
+        } else if short(scene, stage).is_some() {
+            Some("unaffordable")
+        } else if crowded(scene, stage).is_some() {
+            Some("family")
+        } else {
+            turns.before.get(&stage.id).is_some_and(|before| *before >= turns.room).then_some("parallel")
+        }
+    };
+    code.or_else(waits)
+}
+
+/// That the family of a stage's worker has as many runs in flight as it may, where that is so.
+fn crowded(scene: &Scene<'_>, stage: &Stage) -> Option<String> {
+    let family = (scene.family)(stage.own_worker())?;
+    let most = crowd(&scene.loaded.state.stages, scene.policy, &family)?;
+    Some(Hold::Family(family.to_string(), most).to_string())
 }
 
 /// How the next run of a pending stage begins.

@@ -26,6 +26,7 @@ use crate::core::state::{
     RunOutcome, Said, Seat, Stage, State, Verifying, Work, Working,
 };
 use crate::core::timer::{Scheduler, TimerRecord};
+use crate::core::wait::Wait;
 use crate::files::store::Loaded;
 use crate::runs::Glance;
 use crate::tick::heartbeat::Heartbeat;
@@ -91,6 +92,7 @@ fn stage(id: &str, life: Life) -> Stage {
         cost_usd: MicroUsd(0),
         history: Vec::new(),
         chores: Vec::new(),
+        wait: Wait::default(),
         life,
     }
 }

@@ -35,12 +35,14 @@ pub(super) const FALLBACK: &str = "Fallback";
 pub(super) const DEPENDS_ON: &str = "Depends on";
 pub(super) const PATH_CLAIMS: &str = "Path claims";
 pub(super) const PRIORITY: &str = "Priority";
+pub(super) const NOT_BEFORE: &str = "Not before";
+pub(super) const EVERY: &str = "Every";
 pub(super) const WORKER_EFFORT: &str = "Worker effort";
 pub(super) const VERIFIER_EFFORT: &str = "Verifier effort";
 pub(super) const SAME_FAMILY: &str = "Same family";
 pub(super) const LANDING: &str = "Landing";
 pub(super) const SILENCE_LIMIT: &str = "Silence limit";
-pub(super) const METADATA_KEYS: [&str; 13] = [
+pub(super) const METADATA_KEYS: [&str; 15] = [
     WORKER,
     VERIFIER,
     PANEL,
@@ -49,6 +51,8 @@ pub(super) const METADATA_KEYS: [&str; 13] = [
     DEPENDS_ON,
     PATH_CLAIMS,
     PRIORITY,
+    NOT_BEFORE,
+    EVERY,
     WORKER_EFFORT,
     VERIFIER_EFFORT,
     SAME_FAMILY,

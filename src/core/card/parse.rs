@@ -39,6 +39,8 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
         reader.value(fields, name::DEPENDS_ON, |text| value::dependencies(text, &stage)).unwrap_or_default();
     let path_claims = reader.value(fields, name::PATH_CLAIMS, value::paths).unwrap_or_default();
     let priority = reader.value(fields, name::PRIORITY, value::priority).unwrap_or_default();
+    let not_before = reader.value(fields, name::NOT_BEFORE, value::start_time);
+    let every = reader.value(fields, name::EVERY, value::interval);
     let worker_effort = reader.value(fields, name::WORKER_EFFORT, value::effort);
     let verifier_effort = reader.value(fields, name::VERIFIER_EFFORT, value::effort);
     let same_family = reader.value(fields, name::SAME_FAMILY, |text| Ok(text.to_owned()));
@@ -79,6 +81,8 @@ pub(super) fn card(stage: StageId, text: &str) -> Result<Parsed, Faults> {
                 depends_on,
                 path_claims,
                 priority,
+                not_before,
+                every,
                 worker_effort,
                 verifier_effort,
                 same_family,

@@ -7,6 +7,7 @@ use crate::core::quantity::{MicroUsd, Seconds, Tokens, grouped};
 
 use super::markdown::leading_code;
 use super::path::{PathError, RelativePath};
+use super::time::{StartTime, TimeError};
 use super::{Effort, LandingMode, Panel, Stance, Verifiers};
 
 /// The reasons why a text is not the value it should be; never empty.
@@ -101,6 +102,18 @@ pub(super) fn effort(text: &str) -> Result<Effort, Reasons> {
 pub(super) fn duration(text: &str) -> Result<Seconds, Reasons> {
     Seconds::parse(text)
         .ok_or_else(|| vec![format!("`{text}` is not a duration: write `90s`, `10 minutes`, `1 hour` or `1h30m`")])
+}
+
+/// `2026-11-22 06:00`, by the operator's clock, or RFC 3339.
+pub(super) fn start_time(text: &str) -> Result<StartTime, Reasons> {
+    text.parse().map_err(|error: TimeError| vec![error.to_string()])
+}
+
+/// How long it is from one begin to the next: a minute at least.
+pub(super) fn interval(text: &str) -> Result<Seconds, Reasons> {
+    Seconds::parse(text).filter(|every| every.0 >= 60).ok_or_else(|| {
+        vec![format!("`{text}` is no interval: write `1 day`, `12 hours` or `90 minutes`, a minute at the least")]
+    })
 }
 
 pub(super) fn tokens(text: &str) -> Result<Tokens, Reasons> {

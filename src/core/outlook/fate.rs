@@ -130,6 +130,10 @@ pub enum Left {
     Landing,
     /// A whole attempt did not fit into what was left of a cap.
     Unaffordable,
+    /// An operator held it.
+    Held,
+    /// Its card said not to begin it before.
+    Scheduled,
 }
 
 impl Left {
@@ -144,6 +148,8 @@ impl Left {
             Self::Curfew => "curfew",
             Self::Landing => "landing-waits",
             Self::Unaffordable => "unaffordable",
+            Self::Held => "held",
+            Self::Scheduled => "scheduled",
         }
     }
 }
@@ -154,6 +160,8 @@ pub fn in_words(code: &str) -> &str {
         "under-way" => "still under way",
         "queued" => "not its turn yet",
         "halted" => "not begun: halted",
+        "held" => "held by an operator",
+        "scheduled" => "not before its time",
         "provider" => "waits for its provider",
         "dependency" => "behind a stage that has not landed",
         "curfew" => "held by the curfew",

@@ -4,9 +4,11 @@
 //! cheaper than its reservation, a cap was raised or the window moves on; where nothing is left that could go on, the
 //! repository halts with the cap that is in the way, until a whole attempt fits.
 
-use super::dispatch::{Hold, hold};
+use super::dispatch::Hold;
+use super::queue::hold_in;
 use super::turn::Turn;
 use crate::core::budget::Halt;
+use crate::core::dependencies::Web;
 use crate::core::forecast::{self, Shortfall};
 use crate::core::ids::StageId;
 use crate::core::notice::needs_an_edit;
@@ -33,8 +35,8 @@ pub(super) fn is_held(turn: &mut Turn, stage: &Stage, brief: &Brief) -> bool {
 }
 
 /// Halts where nothing but stages that are held back is left.
-pub(super) fn halt_where_nothing_else_goes(turn: &mut Turn, stages: &[Stage]) {
-    if turn.budget.halted || stages.iter().any(|stage| may_go(turn, stages, stage)) {
+pub(super) fn halt_where_nothing_else_goes(turn: &mut Turn, web: &Web, stages: &[Stage]) {
+    if turn.budget.halted || stages.iter().any(|stage| may_go(turn, web, stages, stage)) {
         return;
     }
     let Some(Held { stage, short }) = turn.held.first() else { return };
@@ -48,14 +50,21 @@ pub(super) fn halt_where_nothing_else_goes(turn: &mut Turn, stages: &[Stage]) {
 }
 
 /// Whether a stage goes on, now or later, without this one's being let go.
-fn may_go(turn: &Turn, stages: &[Stage], stage: &Stage) -> bool {
+fn may_go(turn: &Turn, web: &Web, stages: &[Stage], stage: &Stage) -> bool {
     match &stage.life {
         Life::Over(_) => false,
         Life::Landing(landing) => landing.waiting.is_none(),
         Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => true,
         Life::Pending(_) if turn.held.iter().any(|held| held.stage == stage.id) => false,
-        Life::Pending(pending) => match hold(stages, stage, &turn.budget, turn.policy, turn.now) {
-            Some(Hold::Dependency(..) | Hold::Claim(..)) => false,
+        Life::Pending(pending) => match hold_in(web, stages, stage, &turn.budget, turn.policy, turn.now) {
+            Some(
+                Hold::Dependency(..)
+                | Hold::Claim(..)
+                | Hold::Reserved(..)
+                | Hold::Circle(_)
+                | Hold::Elsewhere(..)
+                | Hold::Held(_),
+            ) => false,
             Some(_) => true,
             // One that was stepped over waits for an edit.
             None => !pending.reason.as_ref().is_some_and(|reason| needs_an_edit(&reason.code)),

@@ -5,22 +5,24 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::afford;
 use super::door::{StageCap, admit, fleet_refuses, flight, no_place, paused, stage_admits};
+use super::queue::{Passing, hold_in, order, put_off, take_foundations};
 use super::turn::{Turn, keep};
-use crate::core::budget::{Budget, Pause, Start};
+use crate::core::budget::{Pause, Start};
+use crate::core::dependencies::{self, Web};
 use crate::core::fallback::{self, Fallback};
 use crate::core::fleet::agents;
 use crate::core::honesty::FrozenFile;
-use crate::core::ids::{Role, StageId};
+use crate::core::ids::{CommitId, Role, StageId};
 use crate::core::observation::{Brief, Placed};
-use crate::core::policy::Policy;
 use crate::core::state::{
     Awaits, Candidate, EndStatus, Gating, Life, NextRun, Pending, Reason, Reservation, Resume, Stage, Verifying, Work,
     Working,
 };
+use crate::core::wait::MOST_PASSES;
 
 /// Why a stage that could go on does not, right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +31,24 @@ pub enum Hold {
     Halted,
     /// It was put off.
     NotBefore(DateTime<Utc>),
+    /// Its card says not to begin it before.
+    Scheduled(DateTime<Utc>),
     /// A stage that it depends on has not landed.
     Dependency(StageId, String),
     /// As many stages are in progress as may be.
     Parallel(usize),
     /// A stage in progress claims one of its paths.
     Claim(StageId, String),
+    /// A stage that was passed over often enough waits for one of its paths, and goes first.
+    Reserved(StageId, String),
+    /// It depends on itself, by a way round.
+    Circle(String),
+    /// A stage that it depends on has landed as a commit that is not in its base.
+    Elsewhere(StageId, CommitId, String),
+    /// An operator holds it; why, where that was said.
+    Held(String),
+    /// As many runs of its family are in flight as may be.
+    Family(String, usize),
     /// Its family waits for its provider.
     Paused(String, DateTime<Utc>),
     /// A whole attempt would not fit into what is left of a cap.
@@ -46,13 +60,45 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// A stable word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Halted => "halted",
+            Self::NotBefore(_) => "put-off",
+            Self::Scheduled(_) => "not-before",
+            Self::Dependency(..) => "dependency",
+            Self::Parallel(_) => "parallel",
+            Self::Claim(..) => "claim",
+            Self::Reserved(..) => "reserved",
+            Self::Circle(_) => "circle",
+            Self::Elsewhere(..) => "not-in-base",
+            Self::Held(_) => "held",
+            Self::Family(..) => "family",
+            Self::Paused(..) => "paused",
+            Self::Unaffordable(_) => "unaffordable",
+            Self::Deferred(..) => "deferred",
+            Self::Curfew(_) => "curfew",
+        }
+    }
+
     /// When it ends by itself at the latest, where that is a matter of time alone.
     pub fn until(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Halted | Self::Dependency(..) | Self::Parallel(_) | Self::Claim(..) | Self::Unaffordable(_) => None,
-            Self::NotBefore(until) | Self::Paused(_, until) | Self::Deferred(_, _, until) | Self::Curfew(until) => {
-                Some(*until)
-            }
+            Self::Halted
+            | Self::Dependency(..)
+            | Self::Parallel(_)
+            | Self::Claim(..)
+            | Self::Reserved(..)
+            | Self::Circle(_)
+            | Self::Elsewhere(..)
+            | Self::Held(_)
+            | Self::Family(..)
+            | Self::Unaffordable(_) => None,
+            Self::NotBefore(until)
+            | Self::Scheduled(until)
+            | Self::Paused(_, until)
+            | Self::Deferred(_, _, until)
+            | Self::Curfew(until) => Some(*until),
         }
     }
 }
@@ -62,9 +108,28 @@ impl fmt::Display for Hold {
         match self {
             Self::Halted => out.write_str("the repository is halted"),
             Self::NotBefore(at) => write!(out, "put off until {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            Self::Scheduled(at) => write!(out, "not before {}, by its card", at.format("%Y-%m-%d %H:%M:%S UTC")),
             Self::Dependency(stage, word) => write!(out, "waits for {stage}, which is {word}"),
             Self::Parallel(most) => write!(out, "waits for its turn ({most} at once)"),
             Self::Claim(stage, path) => write!(out, "waits for {stage}, which claims {path}"),
+            Self::Reserved(stage, path) => {
+                write!(out, "lets {stage} go first, which claims {path} and was passed over {MOST_PASSES} times")
+            }
+            Self::Circle(path) => write!(
+                out,
+                "stands in a circle, which nothing gets out of by itself: {path}; take one of them out of its card, \
+                 `autometta skip` it and `autometta requeue` it"
+            ),
+            Self::Elsewhere(stage, commit, branch) => {
+                let commit = commit.as_str().get(..7).unwrap_or_default();
+                write!(
+                    out,
+                    "waits for {stage}: its commit {commit} is not in {branch} yet; it goes on once somebody merges it"
+                )
+            }
+            Self::Held(why) if why.is_empty() => out.write_str("held by an operator"),
+            Self::Held(why) => write!(out, "held by an operator: {why}"),
+            Self::Family(family, most) => write!(out, "waits for its turn with {family} ({most} at once)"),
             Self::Unaffordable(why) => write!(out, "not begun: {why}"),
             Self::Paused(family, until) => {
                 write!(out, "{family} is paused until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))
@@ -77,58 +142,12 @@ impl fmt::Display for Hold {
     }
 }
 
-/// Why a pending stage is held back by what the state and the budget alone can tell; for `dispatch` and for `status`.
-pub fn hold(state: &[Stage], stage: &Stage, budget: &Budget, policy: &Policy, now: DateTime<Utc>) -> Option<Hold> {
-    let Life::Pending(pending) = &stage.life else { return None };
-    if budget.halted {
-        return Some(Hold::Halted);
-    }
-    if let Some(at) = pending.not_before
-        && put_off(Some(at), now)
-    {
-        return Some(Hold::NotBefore(at));
-    }
-    for needed in &stage.depends_on {
-        match state.iter().find(|other| other.id == *needed) {
-            Some(other) if matches!(&other.life, Life::Over(over) if over.status == EndStatus::Completed) => {}
-            Some(other) => return Some(Hold::Dependency(needed.clone(), other.life.word().to_owned())),
-            None => return Some(Hold::Dependency(needed.clone(), "not queued".to_owned())),
-        }
-    }
-    let mut busy = 0;
-    for other in state.iter().filter(|other| other.id != stage.id && other.life.is_in_progress()) {
-        if !matches!(&other.life, Life::Landing(landing) if landing.waiting.is_some()) {
-            busy += 1;
-        }
-        if let Some(path) = common_claim(stage, other) {
-            return Some(Hold::Claim(other.id.clone(), path));
-        }
-    }
-    if let Some(until) = policy.local.curfew_end(now) {
-        return Some(Hold::Curfew(until));
-    }
-    (busy >= policy.max_parallel).then_some(Hold::Parallel(policy.max_parallel))
-}
-
-/// A path that both stages claim: the same path, or a folder of one above a path of the other.
-pub fn common_claim(one: &Stage, other: &Stage) -> Option<String> {
-    let above = |folder: &str, path: &str| {
-        let folder = folder.trim_end_matches('/');
-        path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-    };
-    one.path_claims
-        .iter()
-        .find(|mine| {
-            let mine = mine.trim_end_matches('/');
-            other.path_claims.iter().any(|theirs| above(theirs, mine) || above(mine, theirs.trim_end_matches('/')))
-        })
-        .cloned()
-}
-
 /// Starts what may start; at most one dispatch a stage.
 pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
     turn.beyond = Reservation::beyond(stages);
     turn.agents = agents(stages);
+    turn.count_families(stages);
+    take_foundations(turn, stages);
     for stage in stages.iter_mut() {
         match &stage.life {
             Life::Gating(gating) if gating.flight.is_none() => start_gate(turn, stage),
@@ -136,36 +155,40 @@ pub(super) fn dispatch(turn: &mut Turn, stages: &mut [Stage]) {
             _ => {}
         }
     }
+    let web = Web::of(stages);
+    let mut passing = Passing::default();
     for index in order(stages) {
-        if let Some(held) = hold(stages, &stages[index], &turn.budget, turn.policy, turn.now) {
+        if let Some(held) = hold_in(&web, stages, &stages[index], &turn.budget, turn.policy, turn.now) {
             if matches!(held, Hold::Halted) {
                 break;
             }
             continue;
         }
+        let stage = &stages[index];
+        let tip = turn.seen.tips.get(&stage.base_branch).and_then(Option::as_ref);
+        // Where the base is gone, `start_worker` says so.
+        if tip.is_some() && !dependencies::stands_on(stages, stage, tip) {
+            continue;
+        }
+        let was_fresh = dependencies::is_fresh(stage);
         start_worker(turn, &mut stages[index]);
+        if !stages[index].life.is_in_progress() {
+            passing.unready.insert(index);
+        } else if was_fresh {
+            passing.started.push(index);
+        }
+        if waits_for_its_family(turn, &stages[index]) {
+            passing.crowded.insert(index);
+        }
     }
-    afford::halt_where_nothing_else_goes(turn, stages);
-}
-
-/// Pending stages in the order in which they go: begun ones first, then by priority, then as queued.
-pub fn order(stages: &[Stage]) -> Vec<usize> {
-    let mut pending: Vec<usize> =
-        (0..stages.len()).filter(|index| matches!(stages[*index].life, Life::Pending(_))).collect();
-    let begun = |stage: &Stage| !matches!(&stage.life, Life::Pending(Pending { next: NextRun::Fresh, .. }));
-    pending.sort_by_key(|index| (!begun(&stages[*index]), stages[*index].priority, *index));
-    pending
+    passing.count(turn, &web, stages);
+    afford::halt_where_nothing_else_goes(turn, &web, stages);
 }
 
 /// What the stage asks for, with those at work who stand on its rung now: it may have climbed in this very step.
 fn brief(turn: &Turn, stage: &Stage) -> Option<Result<Brief, String>> {
     let brief = turn.seen.briefs.get(&stage.id)?;
     Some(brief.clone().and_then(|brief| brief.staffed_for(stage)))
-}
-
-/// Nothing is put off for as long as a day, unless the clock was set back since.
-fn put_off(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    at.is_some_and(|at| at > now && at.signed_duration_since(now) <= TimeDelta::days(1))
 }
 
 fn start_gate(turn: &mut Turn, stage: &mut Stage) {
@@ -233,6 +256,12 @@ fn start_seats(turn: &mut Turn, stage: &mut Stage) {
                 }
             },
         };
+        // What does not fit beside its family's other runs is asked once one of them has ended.
+        let asked_of =
+            asked.iter().filter(|(_, known, _): &&(usize, Placed, Reservation)| known.family == placed.family);
+        if turn.is_full(&placed.family, asked_of.count()) {
+            continue;
+        }
         // One run alone tries whether a provider answers again.
         if turn.budget.wants_probe(&placed.family, turn.now) && !probed.insert(placed.family.clone()) {
             continue;
@@ -283,6 +312,16 @@ fn waits_for(hold: &Pause) -> String {
     format!("{} waits until {}: {}", hold.who(), hold.until.format("%Y-%m-%d %H:%M:%S UTC"), hold.reason)
 }
 
+/// Whether a pending stage's own worker is of a family with as many runs in flight as it may have.
+fn waits_for_its_family(turn: &Turn, stage: &Stage) -> bool {
+    if turn.policy.family_parallel.is_empty() || !matches!(stage.life, Life::Pending(_)) {
+        return false;
+    }
+    let own = turn.seen.briefs.get(&stage.id).cloned();
+    let own = own.and_then(|brief| brief.and_then(|brief| fallback::own(*brief, stage)).ok());
+    own.is_some_and(|own| turn.is_full(&own.worker.family, 0))
+}
+
 /// Starts a pending stage's worker.
 fn start_worker(turn: &mut Turn, stage: &mut Stage) {
     let Life::Pending(pending) = stage.life.clone() else { return };
@@ -303,6 +342,9 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
             Some(relieved) => (relieved, Some(waits_for(&hold))),
         },
     };
+    if turn.is_full(&brief.worker.family, 0) {
+        return;
+    }
     let resume: Option<Resume> = match &pending.next {
         NextRun::Fresh => None,
         NextRun::Again { from } => from.clone(),
@@ -338,6 +380,13 @@ fn start_worker(turn: &mut Turn, stage: &mut Stage) {
         return;
     }
     stage.contract = contract;
+    stage.leave_the_line();
+    if matches!(pending.next, NextRun::Fresh) {
+        stage.wait.set_every(brief.card.every);
+        if let Some(repeat) = &mut stage.wait.repeat {
+            repeat.began_at = Some(turn.now);
+        }
+    }
     if stage.attempt == 0 || !matches!(pending.next, NextRun::Again { .. }) {
         stage.attempt += 1;
     }

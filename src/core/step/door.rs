@@ -112,5 +112,6 @@ pub(super) fn flight(turn: &mut Turn, run: RunId, placed: Option<&Placed>, reser
         stopping: None,
     };
     turn.probe(&flight);
+    turn.flies(flight.family.as_ref());
     flight
 }

@@ -11,7 +11,9 @@ mod dispatch;
 mod door;
 mod escalation;
 mod landing;
+mod queue;
 mod refusal;
+mod repeat;
 mod supervise;
 mod turn;
 mod unverified;
@@ -33,8 +35,8 @@ use super::policy::Policy;
 use super::state::{Chore, State, Stopping};
 
 pub use checks::fault_of as fault_of_candidate;
-pub(super) use dispatch::common_claim;
-pub use dispatch::{Hold, hold, order};
+pub use dispatch::Hold;
+pub use queue::{common_claim, crowd, hold, hold_in, order};
 
 /// What a step comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +121,7 @@ pub fn step(state: &State, budget: &Budget, seen: &Observation, policy: &Policy,
         turn.drop_done_chores(stage);
         supervise::advance(&mut turn, stage);
     }
+    repeat::queue_again(&mut turn, &mut next.stages);
     dispatch::dispatch(&mut turn, &mut next.stages);
     turn.finish(state, budget, next)
 }

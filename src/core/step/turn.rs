@@ -1,6 +1,8 @@
 //! What one step carries with it: the budget as it becomes, the effects and notes so far, and the moves that every
 //! phase shares.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::afford::Held;
@@ -8,7 +10,7 @@ use super::{Effect, Note, Step};
 use crate::core::budget::{Budget, Change, Halt, HaltReason};
 use crate::core::exit::{EndedBy, Usage};
 use crate::core::forecast;
-use crate::core::ids::{Role, RunId, StageId};
+use crate::core::ids::{FamilyName, Role, RunId, StageId};
 use crate::core::notice::{self, Notice, NoticeKey, NoticeKind};
 use crate::core::observation::{Captured, Observation};
 use crate::core::outcome::Health;
@@ -30,6 +32,8 @@ pub(super) struct Turn<'a> {
     pub(super) beyond: Reservation,
     /// Workers and verifiers in flight.
     pub(super) agents: u64,
+    /// How many runs of each family that has a limit are in flight.
+    flying: BTreeMap<FamilyName, usize>,
     stops: Vec<Effect>,
     lands: Vec<Effect>,
     launches: Vec<Effect>,
@@ -47,6 +51,7 @@ impl<'a> Turn<'a> {
             held: Vec::new(),
             beyond: Reservation::default(),
             agents: 0,
+            flying: BTreeMap::new(),
             stops: Vec::new(),
             lands: Vec::new(),
             launches: Vec::new(),
@@ -84,8 +89,32 @@ impl<'a> Turn<'a> {
         Step { state, budget: self.budget, effects, notes: self.notes }
     }
 
+    /// Counts the runs in flight of families that have a limit.
+    pub(super) fn count_families(&mut self, stages: &[Stage]) {
+        self.flying.clear();
+        if self.policy.family_parallel.is_empty() {
+            return;
+        }
+        for flight in stages.iter().flat_map(|stage| stage.life.flights()) {
+            self.flies(flight.family.as_ref());
+        }
+    }
+
+    /// Counts a run that is in flight from now on.
+    pub(super) fn flies(&mut self, family: Option<&FamilyName>) {
+        if let Some(family) = family.filter(|family| self.policy.family_parallel.contains_key(*family)) {
+            *self.flying.entry(family.clone()).or_default() += 1;
+        }
+    }
+
+    /// Whether a family has as many runs in flight as it may, with so many more.
+    pub(super) fn is_full(&self, family: &FamilyName, more: usize) -> bool {
+        let flying = self.flying.get(family).copied().unwrap_or_default();
+        self.policy.family_parallel.get(family).is_some_and(|most| flying + more >= *most)
+    }
+
     /// Orders the operator to be told.
-    fn tell(&mut self, stage: Option<&StageId>, kind: NoticeKind, message: String) {
+    pub(super) fn tell(&mut self, stage: Option<&StageId>, kind: NoticeKind, message: String) {
         if !self.policy.tells.contains(&kind) {
             return;
         }

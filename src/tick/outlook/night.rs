@@ -129,10 +129,12 @@ fn left(scene: &Scene, loaded: &Loaded, stage: &Stage, now: DateTime<Utc>) -> St
         Life::Pending(pending) => match hold(&state.stages, stage, budget, &scene.policy, now) {
             Some(Hold::Halted) => Left::Halted,
             Some(Hold::NotBefore(_) | Hold::Paused(..) | Hold::Deferred(..)) => Left::Provider,
-            Some(Hold::Dependency(..)) => Left::Dependency,
+            Some(Hold::Dependency(..) | Hold::Circle(_) | Hold::Elsewhere(..)) => Left::Dependency,
+            Some(Hold::Held(_)) => Left::Held,
+            Some(Hold::Scheduled(_)) => Left::Scheduled,
             Some(Hold::Curfew(_)) => Left::Curfew,
             Some(Hold::Unaffordable(_)) => Left::Unaffordable,
-            Some(Hold::Parallel(_) | Hold::Claim(..)) => Left::Queued,
+            Some(Hold::Parallel(_) | Hold::Claim(..) | Hold::Reserved(..) | Hold::Family(..)) => Left::Queued,
             None => match &pending.reason {
                 Some(reason) if reason.code != "limit" => return reason.code.clone(),
                 _ if !budget.waits(now).is_empty() => Left::Provider,

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::core::budget::{FleetDay, Window};
+use crate::core::dependencies::{self, Web};
 use crate::core::exit::{
     EndedBy, ExitRecord, GateResult, Outbox, ProcessEnd, ProviderReport, Refusal, Usage, UsageSource,
 };
@@ -22,7 +23,7 @@ use crate::core::outlook::chance::Chance;
 use crate::core::policy::Policy;
 use crate::core::quantity::Seconds;
 use crate::core::state::{Candidate, Flight, Landing, Life, Stage, State};
-use crate::core::step::{Effect, Hold, hold};
+use crate::core::step::{Effect, Hold, hold_in};
 use crate::core::verdict::{CriterionVerdict, Judgement, Verdict};
 use crate::files::store::Loaded;
 
@@ -292,10 +293,11 @@ impl<'a> Ahead<'a> {
                 seen.landings.insert(stage.id.clone(), self.landing(stage, landing));
             }
         }
+        let web = Web::of(&state.stages);
         for stage in state.stages.iter().filter(|stage| matches!(stage.life, Life::Pending(_))) {
-            let turn = match hold(&state.stages, stage, &loaded.budget, &self.scene.policy, self.now) {
+            let turn = match hold_in(&web, &state.stages, stage, &loaded.budget, &self.scene.policy, self.now) {
                 None => true,
-                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..)) => may_end,
+                Some(Hold::Parallel(_) | Hold::Dependency(..) | Hold::Claim(..) | Hold::Reserved(..)) => may_end,
                 // A window that moves on lifts this halt in the very step.
                 Some(Hold::Halted) => loaded.budget.turned_away.is_some(),
                 Some(_) => false,
@@ -304,6 +306,7 @@ impl<'a> Ahead<'a> {
                 self.show(stage, &mut seen);
             }
         }
+        dependencies::see_all_there(&state.stages, &mut seen);
         seen.committer.clone_from(&self.scene.committer);
         seen
     }

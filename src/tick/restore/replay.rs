@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::core::budget::{Budget, Spend};
-use crate::core::ids::{CommitId, RunId, StageId};
+use crate::core::ids::{CommitId, Role, RunId, StageId};
 use crate::core::quantity::{MicroUsd, Seconds, Tokens};
 use crate::core::state::{EndStatus, Life, Over, PastRun, Reason, RunOutcome, Stage, State};
 use crate::core::step::Note;
+use crate::core::wait::Held;
 use crate::files::ledger::Line;
 
 use super::StageChange;
@@ -66,6 +67,12 @@ pub(super) fn replay(
             }
         }
     }
+    for line in since {
+        let stage = line.note.stage.as_ref().or(line.note.run.as_ref().map(|run| &run.stage));
+        if let Some(stage) = stage.and_then(|stage| state.stage_mut(stage)) {
+            take_word(stage, line);
+        }
+    }
     let known: BTreeSet<RunId> = state
         .stages
         .iter()
@@ -107,6 +114,25 @@ pub(super) fn replay(
         .map(|line| line.note.detail.clone())
         .collect();
     Replayed { state, orphans: unknown.into_iter().collect(), changes, queue_again }
+}
+
+/// Takes over what a line says of a stage's place in the queue: an operator's hold, and when a repeat began last, so
+/// that it is not begun again for a round that the copy does not know.
+fn take_word(stage: &mut Stage, line: &Line) {
+    let is_worker = line.note.run.as_ref().is_some_and(|run| run.role == Role::Worker);
+    match line.note.event.as_str() {
+        "held" if matches!(stage.life, Life::Pending(_)) => {
+            let why = line.note.detail.rsplit_once("; `").map_or(line.note.detail.as_str(), |(why, _)| why);
+            stage.wait.held = Some(Held { why: why.to_owned(), since: line.at });
+        }
+        "released" => stage.wait.held = None,
+        "dispatched" if is_worker => {
+            if let Some(repeat) = &mut stage.wait.repeat {
+                repeat.began_at = Some(repeat.began_at.map_or(line.at, |at| at.max(line.at)));
+            }
+        }
+        _ => {}
+    }
 }
 
 fn told_of(note: &Note, stage: &Stage) -> Option<String> {
@@ -157,5 +183,55 @@ pub(super) fn reserve_for(budget: &mut Budget, state: &State) {
     (budget.tokens_reserved, budget.cost_reserved_usd, budget.wall_clock_reserved_seconds) = Default::default();
     for (_, flight) in state.flights() {
         budget.reserve(&flight.reserved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::operate::{Command, operate, queued};
+
+    #[test]
+    fn a_hold_and_the_begin_of_a_repeat_are_taken_over() {
+        let text = "# Stage card 01-a: x\n\n## Metadata\n- **Worker:** W <w@local>\n- **Verifier:** V <v@local>\n\
+                    - **Every:** 1 day\n\n## Objective\nx\n\n## Deliverables\nnone\n\n## Acceptance criteria\n1. x\n";
+        let card = crate::core::card::Card::parse("01-a".parse().expect("id"), text).expect("card").card;
+        let copy = State {
+            stages: vec![queued(&card, "01-a.md".to_owned(), "main".to_owned())],
+            ..State::new("r".to_owned())
+        };
+        let at = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(9);
+        let line = |note: Note| Line {
+            seq: 1,
+            at,
+            tick: 1,
+            prev: String::new(),
+            note,
+            tokens_spent: Tokens(0),
+            cost_spent_usd: MicroUsd(0),
+            record: None,
+        };
+        let hold = Command::Hold { stage: card.stage.clone(), why: "later".to_owned() };
+        let mut lines: Vec<Line> =
+            operate(&copy, &Budget::default(), hold, at).expect("held").notes.into_iter().map(line).collect();
+        let run: RunId = "01-a.1.worker".parse().expect("run");
+        let note = |event: &str, run: Option<RunId>| Note {
+            stage: Some(card.stage.clone()),
+            run,
+            event: event.to_owned(),
+            from: None,
+            to: None,
+            detail: String::new(),
+        };
+        lines.push(line(note("dispatched", Some(run))));
+        let replayed = |lines: &[Line]| {
+            let mut state = replay(copy.clone(), lines, &[], |_| None, at).state;
+            state.stages.remove(0).wait
+        };
+        let wait = replayed(&lines);
+        assert_eq!(wait.held, Some(Held { why: "later".to_owned(), since: at }));
+        assert_eq!(wait.repeat.and_then(|repeat| repeat.began_at), Some(at));
+        lines.push(line(note("released", None)));
+        assert_eq!(replayed(&lines).held, None);
     }
 }
