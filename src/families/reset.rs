@@ -87,6 +87,8 @@ impl Resets {
             Self::After(seconds) => said.checked_add_signed(TimeDelta::seconds(i64::from(*seconds))),
             Self::Said(time) => credible(*time, said),
             Self::Clock(clock) => {
+                // Near the ends of the calendar not every zone has a clock.
+                said.checked_sub_signed(FARTHEST_BACK).and(said.checked_add_signed(FARTHEST_AHEAD))?;
                 let time = match &clock.zone {
                     Some(zone) => clock.next(&said_at.with_timezone(zone)),
                     None => clock.next(said_at),

@@ -222,6 +222,13 @@ impl Night {
         text(&output.stdout).trim_end().to_owned()
     }
 
+    /// Whether the newest copy of the state has all that the ledger tells: a tick writes it once it has let go of the lock.
+    pub fn is_copied(&self) -> bool {
+        let copy = self.git_raw(&["show", "refs/autometta/state:ledger.jsonl"]);
+        let ledger = self.read("repo/state/ledger.jsonl");
+        copy.status.success() && ledger.lines().next_back() == text(&copy.stdout).lines().next_back()
+    }
+
     /// The same, whatever it comes to.
     #[must_use]
     pub fn git_raw(&self, args: &[&str]) -> Output {

@@ -186,3 +186,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn at_the_ends_of_the_calendar_no_clock_is_read() {
+    let resets = Resets::from_text("You've hit your usage limit, resets 12:10pm (Europe/London)").expect("a reset");
+    for said_at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+        assert_eq!(resets.at(&said_at), None);
+    }
+}
