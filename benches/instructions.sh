@@ -29,7 +29,7 @@ repository() {
         cd "$place/$1"
         clean git init -q -b main .
         clean git -c user.name=o -c user.email=o@local commit -q --allow-empty -m Begin
-        clean "$program" init >/dev/null
+        clean "$program" init >/dev/null 2>&1
     )
 }
 
