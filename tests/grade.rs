@@ -257,6 +257,7 @@ fn past_candidates_are_judged_again_and_nothing_of_their_stages_changes() {
     night.tick_until("01-first", "completed");
     night.tick_until("02-second", "verifier_failed");
     night.tick_until_that("02-second", |stage| stage["chores"].as_array().is_none_or(Vec::is_empty));
+    night.wait("the state is copied", || night.is_copied());
     let before = memory(&night);
 
     night.stub("verifier", &verdicts(&fail, SAY_PASS));
