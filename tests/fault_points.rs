@@ -105,7 +105,7 @@ struct Wanted {
 
 /// The share of the cases that is tried.
 enum Share {
-    /// Each point once and then every so manieth, beginning at a place that the seed decides.
+    /// Each point once, with the fault that the seed decides, and then every so manieth.
     Sample,
     All,
     /// None, but the nights are told.
@@ -157,7 +157,7 @@ fn chosen(all: &[String], share: &Share, seed: usize) -> Vec<String> {
     let (pauses, rotated): (Vec<_>, Vec<_>) = rotated.into_iter().partition(|(_, case)| case.fault == "pause");
     let mut points = BTreeSet::new();
     let (mut picked, rest): (Vec<_>, Vec<_>) =
-        rotated.into_iter().partition(|(_, case)| points.insert((case.point.clone(), case.fault == "abort")));
+        rotated.into_iter().partition(|(_, case)| points.insert(case.point.clone()));
     let stride = (rest.len() / SAMPLE.saturating_sub(picked.len()).max(1)).max(1);
     picked.extend(rest.into_iter().step_by(stride));
     let stride = (pauses.len() / PAUSES).max(1);
