@@ -74,6 +74,9 @@ impl Reference {
         let mut all = Vec::new();
         let (mut torn, mut paused) = (BTreeSet::new(), BTreeSet::new());
         for (step, passages) in self.passages.iter().enumerate() {
+            // Processes that run side by side pass theirs in any order.
+            let mut passages: Vec<&Passage> = passages.iter().collect();
+            passages.sort_by_key(|passage| (&passage.actor, &passage.point, passage.occurrence));
             for passage in passages {
                 let mut add = |fault: &str| {
                     all.push(Case {
