@@ -77,18 +77,8 @@ fn next_known_time(site: &Site, loaded: &Loaded, now: DateTime<Utc>) -> Option<D
     let times = loaded.state.stages.iter().filter_map(|stage| match &stage.life {
         Life::Pending(pending) if idle && later(pending.not_before).or(later(stage.wait.not_before)).is_none() => None,
         Life::Pending(_) => match held(site, loaded, stage, now)? {
-            Hold::NotBefore(at) | Hold::Scheduled(at) | Hold::Curfew(at) => Some(at),
             Hold::Paused(..) | Hold::Deferred(..) => provider,
-            Hold::Halted
-            | Hold::Dependency(..)
-            | Hold::Parallel(_)
-            | Hold::Claim(..)
-            | Hold::Reserved(..)
-            | Hold::Circle(_)
-            | Hold::Elsewhere(..)
-            | Hold::Held(_)
-            | Hold::Family(..)
-            | Hold::Unaffordable(_) => None,
+            other => other.until(),
         },
         Life::Gating(gating) => later(gating.not_before),
         Life::Verifying(verifying) => {
