@@ -229,6 +229,12 @@ impl RunId {
         Self { stage, attempt: 0, role, seat: None, retry: number }
     }
 
+    /// The branch on which what a worker's run left is kept, where it does not land.
+    pub fn kept_branch(&self) -> String {
+        let retry = if self.retry > 0 { format!("-r{}", self.retry) } else { String::new() };
+        format!("wip/{}-attempt-{}{retry}", self.stage, self.attempt)
+    }
+
     /// Whether a person started it: it is none of the machine's, and never stands in the state.
     pub fn is_manual(&self) -> bool {
         self.attempt == 0

@@ -172,11 +172,7 @@ impl Stage {
 
     /// Orders a branch for work that will not land.
     pub fn keep_work(&mut self, candidate: &Candidate) {
-        let mut branch = format!("wip/{}-attempt-{}", self.id, candidate.run.attempt);
-        if candidate.run.retry > 0 {
-            branch = format!("{branch}-r{}", candidate.run.retry);
-        }
-        self.add_chore(Chore::KeepWork { branch, commit: candidate.commit.clone() });
+        self.add_chore(Chore::KeepWork { branch: candidate.run.kept_branch(), commit: candidate.commit.clone() });
     }
 
     /// Orders a chore once.

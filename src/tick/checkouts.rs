@@ -103,9 +103,7 @@ fn holds_nothing(site: &Site, repo: &Repo, run: &RunId, checkout: &Path) -> Resu
     if capture.changed.is_empty() {
         return Ok(true);
     }
-    let retry = if run.retry > 0 { format!("-r{}", run.retry) } else { String::new() };
-    let kept = format!("wip/{}-attempt-{}{retry}", run.stage, run.attempt);
-    for branch in [kept, super::site::run_branch(&run.stage), site.base_branch()?] {
+    for branch in [run.kept_branch(), super::site::run_branch(&run.stage), site.base_branch()?] {
         if let Some(tip) = repo.tip(&branch)?
             && repo.tree_of(&tip)? == capture.tree
         {

@@ -206,8 +206,7 @@ fn landed(repo: &Repo, stage: &Stage, told: &Told, faults: &mut Vec<String>) -> 
 fn kept(repo: &Repo, stage: &Stage, faults: &mut Vec<String>) -> Vec<KeptWork> {
     let mut branches: Vec<String> = Vec::new();
     for past in stage.history.iter().filter(|past| past.run.role == crate::core::ids::Role::Worker) {
-        let retry = if past.run.retry > 0 { format!("-r{}", past.run.retry) } else { String::new() };
-        branches.push(format!("wip/{}-attempt-{}{retry}", stage.id, past.run.attempt));
+        branches.push(past.run.kept_branch());
     }
     if matches!(&stage.life, Life::Over(over) if over.kept.is_some()) {
         branches.push(run_branch(&stage.id));

@@ -325,8 +325,7 @@ fn landed(repo: &Repo, commit: CommitId) -> Result<Landed, TickError> {
 fn branches(site: &Site, repo: &Repo, stage: &StageDoc) -> Result<Vec<Branch>, TickError> {
     let mut names = vec![format!("autometta/{}", stage.id)];
     for past in stage.history.iter().filter(|past| past.run.role == Role::Worker) {
-        let retry = if past.run.retry > 0 { format!("-r{}", past.run.retry) } else { String::new() };
-        names.push(format!("wip/{}-attempt-{}{retry}", stage.id, past.run.attempt));
+        names.push(past.run.kept_branch());
     }
     let mut branches = Vec::new();
     for name in names {
