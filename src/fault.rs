@@ -6,6 +6,7 @@
 //!
 //! - the actor is the run for its supervisor, `tell` for the process that tells a notice, and otherwise the word of the
 //!   command, such as `tick`; `*` is everybody;
+//! - the point may be followed by `@WORDS`, and then stands only for effects on something whose name holds these words;
 //! - the occurrence counts from 1, for each actor and point; `*` is every one;
 //! - the fault is `abort` (the process is killed before the effect), `eio`, `enospc`, `eacces` or `eintr` (the effect
 //!   does not happen and this is its error), `torn` (half of the bytes are written, then as `abort`), or `pause=FILE`
@@ -84,6 +85,7 @@ mod awake {
     struct Order {
         actor: Option<String>,
         point: Option<String>,
+        about: Option<String>,
         occurrence: Option<u64>,
         fault: Fault,
     }
@@ -160,6 +162,7 @@ mod awake {
             .map(|order| {
                 let mut parts = order.splitn(3, ':');
                 let (actor, point) = parts.next()?.split_once('/')?;
+                let (point, about) = point.split_once('@').map_or((point, None), |(point, about)| (point, Some(about)));
                 let occurrence = match parts.next()? {
                     "*" => None,
                     number => Some(number.parse().ok()?),
@@ -173,7 +176,7 @@ mod awake {
                     "eintr" => Fault::Error(libc::EINTR),
                     other => Fault::Pause(PathBuf::from(other.strip_prefix("pause=")?)),
                 };
-                Some(Order { actor: any(actor), point: any(point), occurrence, fault })
+                Some(Order { actor: any(actor), point: any(point), about: about.map(str::to_owned), occurrence, fault })
             })
             .collect()
     }
@@ -188,6 +191,7 @@ mod awake {
                 .find(|order| {
                     order.actor.as_ref().is_none_or(|actor| *actor == self.actor)
                         && order.point.as_ref().is_none_or(|point| point == name)
+                        && order.about.as_ref().is_none_or(|words| about().contains(words))
                         && order.occurrence.is_none_or(|wanted| wanted == occurrence)
                 })
                 .map(|order| &order.fault);
@@ -235,16 +239,17 @@ mod awake {
         #[test]
         fn a_plan_is_read_whole_or_not_at_all() {
             let all =
-                parse("tick/atomic.write:3:torn,*/run.pulse:*:abort,01-a.1.worker/x:1:pause=/t/go").expect("plan");
+                parse("tick/atomic.write:3:torn,*/run.pulse@.txn:*:abort,01-a.1.worker/x:1:pause=/t/go").expect("plan");
             assert_eq!(all.len(), 3);
             let order = |actor: &str, point: &str, occurrence, fault| Order {
                 actor: (actor != "*").then(|| actor.to_owned()),
                 point: Some(point.to_owned()),
+                about: None,
                 occurrence,
                 fault,
             };
             assert_eq!(all[0], order("tick", "atomic.write", Some(3), Fault::Torn));
-            assert_eq!(all[1], order("*", "run.pulse", None, Fault::Abort));
+            assert_eq!(all[1], Order { about: Some(".txn".to_owned()), ..order("*", "run.pulse", None, Fault::Abort) });
             assert_eq!(all[2], order("01-a.1.worker", "x", Some(1), Fault::Pause("/t/go".into())));
             for wrong in ["tick:1:abort", "tick/x:one:abort", "tick/x:1:explode", "tick/x"] {
                 assert_eq!(parse(wrong), None, "{wrong}");
