@@ -63,12 +63,6 @@ impl Reference {
         found
     }
 
-    /// The last tick that clears a checkout away.
-    fn last_clearance(&self) -> usize {
-        let clears = |passages: &Vec<Passage>| passages.iter().any(|passage| passage.point == "worktrees.remove");
-        self.passages.iter().rposition(clears).unwrap_or_default()
-    }
-
     /// Every fault that can happen in this night, in order. The errors rotate with the turn; none means all of them.
     pub fn cases(&self, turn: Option<usize>, pauses: bool) -> Vec<Case> {
         let mut all = Vec::new();
@@ -330,11 +324,10 @@ impl Trial<'_> {
         let outcome = world.outcome();
         world.verify();
         let mut left = world.leftovers();
-        // The next tick at which something happens sweeps what its writer left, and the next checkout that is cleared
-        // takes the empty folder of the checkouts along; after the last of them neither comes.
-        let is_last = case.step >= reference.last_clearance();
-        let is_swept = |name: &str| name.ends_with("autometta-tmp") || world.is_empty_folder(name);
-        left.retain(|name| !is_last || !is_swept(name));
+        if !left.is_empty() {
+            world.an_hour_later();
+            left = world.leftovers();
+        }
         if !left.is_empty() {
             return Err(format!("left behind: {left:?}\n{}", world.log()));
         }

@@ -347,9 +347,13 @@ impl World {
         left
     }
 
-    /// Whether there is a folder of this name with nothing in it.
-    pub fn is_empty_folder(&self, name: &str) -> bool {
-        fs::read_dir(self.base.join(name)).is_ok_and(|mut entries| entries.next().is_none())
+    /// The look at what was left that a tick takes once an hour.
+    pub fn an_hour_later(&self) {
+        let mut tick = self.command(&["tick", "--repo", &self.night.repo.display().to_string()], "later", "");
+        tick.env("AUTOMETTA_CLOCK_OFFSET", "3700");
+        let output = run(tick);
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        quiet();
     }
 
     /// Whether the ledger's chain holds, and git's objects are whole.
