@@ -297,6 +297,7 @@ impl World {
                         tree: id(self.trees * 2 + 1),
                         run: landing.candidate.run.clone(),
                     },
+                    behind: None,
                 }
             }
             3 => LandingSighting::Overlap { tip: self.tip.clone(), paths: vec!["a/b".to_owned()] },

@@ -50,6 +50,7 @@ mod strict;
 pub mod subscriber;
 pub mod template;
 pub mod timer;
+pub mod train;
 pub mod v1;
 pub mod verdict;
 pub mod wait;

@@ -266,11 +266,16 @@ pub enum LandingSighting {
     Landed(CommitId),
     /// The base has moved; the changes touch different files and were put together.
     Rebased {
-        /// The base's new tip.
+        /// The base's new tip, or the candidate that is to land before this one.
         tip: CommitId,
         /// The change on top of it.
         candidate: Candidate,
+        /// The stage of that other candidate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        behind: Option<StageId>,
     },
+    /// It stands on the candidate of this stage, which has yet to land.
+    Behind(StageId),
     /// The base has moved and touches the same files.
     Overlap {
         /// The base's new tip.

@@ -323,7 +323,7 @@ impl Desk {
             }
             Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => self.stop(id, Stopping::Skipped),
             Life::Pending(_) | Life::Landing(_) | Life::Over(_) => {
-                if let Some(candidate) = stage.candidate().cloned() {
+                if let Some(candidate) = stage.own_candidate() {
                     stage.keep_work(&candidate);
                 }
                 let reason = Some(Reason::new("skipped", "an operator closed it"));
@@ -357,7 +357,7 @@ impl Desk {
             self.note(Some(id), "stopping", Some(word.clone()), Some(word), "an operator said so".to_owned());
             return Ok(());
         }
-        if let Some(candidate) = stage.candidate().cloned() {
+        if let Some(candidate) = stage.own_candidate() {
             stage.keep_work(&candidate);
         }
         let (status, code) = match why {

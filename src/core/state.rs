@@ -14,6 +14,7 @@ use super::ids::{CommitId, FamilyName, Identity, Role, RunId, StageId, TreeId};
 use super::notice::Notice;
 use super::quantity::{MicroUsd, Seconds, Tokens};
 use super::sleep::Slept;
+use super::train::Train;
 use super::verdict::Judgement;
 use super::wait::Wait;
 
@@ -205,11 +206,21 @@ impl Stage {
         }
     }
 
+    /// The same as it was before it was put on top of another one.
+    pub fn own_candidate(&self) -> Option<Candidate> {
+        match &self.life {
+            Life::Gating(gating) => Some(gating.uncoupled().candidate),
+            Life::Landing(landing) => Some(landing.uncoupled().candidate),
+            _ => self.candidate().cloned(),
+        }
+    }
+
     /// How often in a row the present candidate's gates failed and were run again.
     pub fn flakes(&self) -> u32 {
         let gates = self.history.iter().rev().take_while(|past| past.run.role == Role::Gate);
-        let count =
-            gates.take_while(|past| past.outcome != RunOutcome::Done).filter(|past| past.outcome == RunOutcome::Flaked);
+        let count = gates
+            .take_while(|past| !matches!(past.outcome, RunOutcome::Done | RunOutcome::Failed))
+            .filter(|past| past.outcome == RunOutcome::Flaked);
         u32::try_from(count.count()).unwrap_or(u32::MAX)
     }
 
@@ -462,6 +473,9 @@ pub struct Approval {
     /// What becomes of it where the base has changed the same files.
     #[serde(default, skip_serializing_if = "Overlap::is_parked")]
     pub overlap: Overlap,
+    /// What other candidate it stands on, where it does.
+    #[serde(default, skip_serializing_if = "Train::is_free")]
+    pub train: Train,
 }
 
 /// What becomes of an approved change where the base has changed the same files meanwhile.

@@ -22,6 +22,7 @@ use crate::core::quantity::Seconds;
 use crate::core::sleep::{Asleep, Slept};
 use crate::core::state::{Awaits, Candidate, Chore, Landing, Life, Overlap, Stage, Work};
 use crate::core::step::{Hold, hold_in, order};
+use crate::core::train;
 use crate::core::verdict::Verdict;
 use crate::core::wait::Foundation;
 use crate::core::weather::Weather;
@@ -59,7 +60,7 @@ impl<C: Cast> Ground<C> {
         }
         for stage in &state.stages {
             self.chores(stage, &mut seen);
-            self.stage(stage, tried, now, &mut seen);
+            self.stage(&state.stages, stage, tried, now, &mut seen);
         }
         for notice in &state.notices {
             if self.disk.exists(&self.layout.notice_taken(&notice.key)) {
@@ -175,6 +176,7 @@ impl<C: Cast> Ground<C> {
 
     fn stage(
         &mut self,
+        stages: &[Stage],
         stage: &Stage,
         tried: &BTreeMap<StageId, LandingSighting>,
         now: DateTime<Utc>,
@@ -194,7 +196,8 @@ impl<C: Cast> Ground<C> {
             }
             Life::Landing(landing) => {
                 self.asks(stage, seen);
-                let sighting = tried.get(&stage.id).cloned().unwrap_or_else(|| self.landing(stage, landing));
+                let sighting =
+                    tried.get(&stage.id).cloned().unwrap_or_else(|| self.landing(stages, stage, landing, seen));
                 seen.landings.insert(stage.id.clone(), sighting);
                 return;
             }
@@ -372,7 +375,7 @@ impl<C: Cast> Ground<C> {
         Some(self.git.commit(commit, &words))
     }
 
-    fn landing(&mut self, stage: &Stage, landing: &Landing) -> LandingSighting {
+    fn landing(&mut self, stages: &[Stage], stage: &Stage, landing: &Landing, seen: &Observation) -> LandingSighting {
         let Some(tip) = self.git.tip(&stage.base_branch) else { return LandingSighting::NoBase };
         let base = landing.work.base_commit.clone();
         if let Some(commit) = self.landing_commit(stage, landing)
@@ -384,21 +387,37 @@ impl<C: Cast> Ground<C> {
         if tip == base || landing.candidate.commit == base {
             return LandingSighting::Ready;
         }
-        let merged = self.git.rebase(&base, &tip, &landing.candidate.tree);
-        let merged = match (merged, landing.approval.overlap) {
-            (Err(_), Overlap::Merge) => Ok(self.merge(&tip, &landing.candidate)),
+        if let Some(ahead) = train::ahead(stages, stage) {
+            return LandingSighting::Behind(ahead.clone());
+        }
+        let own = landing.uncoupled();
+        let merged = self.git.rebase(&own.work.base_commit, &tip, &own.candidate.tree);
+        let merged = match (merged, own.approval.overlap) {
+            (Err(_), Overlap::Merge) => Ok(self.merge(&tip, &own.candidate)),
             (merged, _) => merged,
         };
-        match merged {
-            Err(paths) => LandingSighting::Overlap { tip, paths: paths.into_iter().collect() },
-            Ok(files) => {
-                let tree = self.git.tree(files);
-                let commit = Commit { tree: tree.clone(), parent: Some(tip.clone()), stage: None, run: None };
-                let commit = self.git.commit(commit, &format!("{} {} moved", stage.id, landing.candidate.run));
-                let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
-                LandingSighting::Rebased { tip, candidate }
-            }
+        let tree = match merged {
+            Err(paths) => return LandingSighting::Overlap { tip, paths: paths.into_iter().collect() },
+            Ok(files) => self.git.tree(files),
+        };
+        let has_gates = matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if brief.gate_caps.is_some());
+        if has_gates
+            && train::may_join(landing, &tree)
+            && let Some(last) = train::end(stages, &seen.landings, &tip, stage)
+            && let Ok(files) = self.git.rebase(&own.work.base_commit, last.commit, &own.candidate.tree)
+        {
+            let (tip, behind) = (last.commit.clone(), Some(last.stage.clone()));
+            let tree = self.git.tree(files);
+            return LandingSighting::Rebased { candidate: self.moved(&own, &tip, tree), tip, behind };
         }
+        LandingSighting::Rebased { candidate: self.moved(&own, &tip, tree), tip, behind: None }
+    }
+
+    /// A change on top of another base.
+    fn moved(&mut self, landing: &Landing, base: &ObjectId, tree: ObjectId) -> Candidate {
+        let run = landing.candidate.run.clone();
+        let commit = Commit { tree: tree.clone(), parent: Some(base.clone()), stage: None, run: None };
+        Candidate { commit: self.git.commit(commit, &format!("{run} moved")), tree, run }
     }
 
     /// Both sides of a path that both have changed, put together.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::core::ids::{CommitId, Identity, RunId};
-use crate::core::observation::LandingSighting;
+use crate::core::ids::{CommitId, Identity, RunId, TreeId};
+use crate::core::observation::{LandingSighting, Observation};
 use crate::core::state::{Candidate, Landing, Overlap, Stage};
+use crate::core::train;
 use crate::git::{self, CommitText, GitError, LandingOrder, Merge, Objects, Rebase, Repo, Signature};
 
 use super::observe::Observer;
@@ -56,11 +57,23 @@ fn order(objects: &Objects, stage: &Stage, landing: &Landing) -> Result<Option<L
 }
 
 /// Where a landing stands.
-pub fn look(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> LandingSighting {
-    sighting(observer, stage, landing).unwrap_or_else(|error| LandingSighting::Failed(error.to_string()))
+pub fn look(
+    observer: &Observer<'_>,
+    stages: &[Stage],
+    stage: &Stage,
+    landing: &Landing,
+    seen: &Observation,
+) -> LandingSighting {
+    sighting(observer, stages, stage, landing, seen).unwrap_or_else(|error| LandingSighting::Failed(error.to_string()))
 }
 
-fn sighting(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> Result<LandingSighting, GitError> {
+fn sighting(
+    observer: &Observer<'_>,
+    stages: &[Stage],
+    stage: &Stage,
+    landing: &Landing,
+    seen: &Observation,
+) -> Result<LandingSighting, GitError> {
     let Some(tip) = observer.repo.tip(&stage.base_branch)? else { return Ok(LandingSighting::NoBase) };
     let base = &landing.work.base_commit;
     if let Some(order) = order(observer.objects, stage, landing)?
@@ -75,28 +88,48 @@ fn sighting(observer: &Observer<'_>, stage: &Stage, landing: &Landing) -> Result
     if tip == *base || landing.candidate.commit == *base {
         return Ok(LandingSighting::Ready);
     }
-    match carried_over(observer.objects, landing, &tip)? {
+    if let Some(ahead) = train::ahead(stages, stage) {
+        return Ok(LandingSighting::Behind(ahead.clone()));
+    }
+    let own = &landing.uncoupled();
+    let tree = match carried_over(observer.objects, own, &tip)? {
+        Rebase::Disjoint { tree } => tree,
         Rebase::Overlap { paths } => {
             let paths = paths.iter().map(|path| path.text().into_owned()).collect();
-            Ok(LandingSighting::Overlap { tip, paths })
+            return Ok(LandingSighting::Overlap { tip, paths });
         }
-        Rebase::Disjoint { tree } => {
-            let author = Signature::from(&stage.worker);
-            let commit = observer.objects.write_commit(&CommitText {
-                tree: tree.clone(),
-                parents: vec![tip.clone()],
-                author: author.clone(),
-                committer: author,
-                at: landing.decided_at,
-                message: format!(
-                    "{}: candidate on a moved base\n\nAutometta-Stage: {}\nAutometta-Run: {}\n",
-                    stage.id, stage.id, landing.candidate.run
-                ),
-            })?;
-            let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
-            Ok(LandingSighting::Rebased { tip, candidate })
-        }
+    };
+    let may_join = train::may_join(landing, &tree);
+    let on_top = |base: &CommitId, tree: TreeId| {
+        let author = Signature::from(&stage.worker);
+        let commit = observer.objects.write_commit(&CommitText {
+            tree: tree.clone(),
+            parents: vec![base.clone()],
+            author: author.clone(),
+            committer: author,
+            at: landing.decided_at,
+            message: format!(
+                "{}: candidate on a moved base\n\nAutometta-Stage: {}\nAutometta-Run: {}\n",
+                stage.id, stage.id, landing.candidate.run
+            ),
+        })?;
+        Ok(Candidate { commit, tree, run: landing.candidate.run.clone() })
+    };
+    let has_gates = matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if brief.gate_caps.is_some());
+    if has_gates
+        && may_join
+        && let Some(last) = train::end(stages, &seen.landings, &tip, stage)
+        && let Rebase::Disjoint { tree } =
+            observer.objects.rebase(&own.work.base_commit, last.commit, &own.candidate.tree)?
+    {
+        let behind = Some(last.stage.clone());
+        return Ok(LandingSighting::Rebased {
+            candidate: on_top(last.commit, tree)?,
+            tip: last.commit.clone(),
+            behind,
+        });
     }
+    Ok(LandingSighting::Rebased { candidate: on_top(&tip, tree)?, tip, behind: None })
 }
 
 /// The candidate on a base that has moved: where both changed the same files, as a person has allowed.

@@ -82,7 +82,7 @@ impl Observer<'_> {
         }
         for stage in &state.stages {
             self.chores(stage, &mut seen)?;
-            self.stage(stage, &mut seen)?;
+            self.stage(&state.stages, stage, &mut seen)?;
         }
         for notice in &state.notices {
             if self.site.layout.notice_taken(&notice.key).exists() {
@@ -208,7 +208,7 @@ impl Observer<'_> {
         weather::is_clear(self.site, &loaded.budget, family, self.now, seen)
     }
 
-    fn stage(&self, stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
+    fn stage(&self, stages: &[Stage], stage: &Stage, seen: &mut Observation) -> Result<(), TickError> {
         match &stage.life {
             Life::Pending(_) => {}
             Life::Working(working) => {
@@ -255,7 +255,7 @@ impl Observer<'_> {
                 self.brief(stage, seen);
                 let sighting = match self.landings.get(&stage.id) {
                     Some(known) => known.clone(),
-                    None => landing::look(self, stage, state),
+                    None => landing::look(self, stages, stage, state, seen),
                 };
                 seen.landings.insert(stage.id.clone(), sighting);
             }

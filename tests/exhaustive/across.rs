@@ -244,7 +244,7 @@ fn asked(model: &Model, before: &Node, event: Event, done: &Step, facts: &Facts,
             Effect::Land { stage } => {
                 let in_the_way = |index: usize| before.state.stages.get(index).is_some_and(|one| one.id == *stage);
                 let blocked = match event {
-                    Event::Landing(index, land) => in_the_way(index) && land != Land::Ready,
+                    Event::Landing(index, land) => in_the_way(index) && !matches!(land, Land::Ready | Land::SameTree),
                     _ => false,
                 };
                 hold!(tally, NotIntoEdits, !blocked, "{stage} at {event:?}");
@@ -358,7 +358,7 @@ fn attempts(before: &Stage, after: &Stage, event: Event, tally: &Tally) -> Resul
     let blameless = match event {
         Event::Run(_, _, Seen::Ended(Exit::Refused(class, _), _)) => class != RefusalClass::Context,
         Event::Run(_, _, Seen::Ended(exit, _)) => matches!(exit, Exit::ToldToEnd | Exit::ModelLimit),
-        Event::Landing(_, land) => land != Land::Rebased,
+        Event::Landing(_, land) => !matches!(land, Land::Rebased | Land::Joins),
         _ => true,
     };
     // What another seat has said before counts once nobody is asked any more.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use autometta::core::budget::Budget;
 use autometta::core::ids::ObjectId;
 use autometta::core::operate::{Command, operate, operate_all};
-use autometta::core::state::{Life, Stage, State};
+use autometta::core::state::{Approval, Life, Stage, State};
 use autometta::core::step::{Effect, Step, step};
+use autometta::core::train::Train;
 use chrono::DateTime;
 
 use super::key::{Key, key};
@@ -226,6 +227,13 @@ impl<'m> Walk<'m> {
 impl Facts {
     /// Forgets what was found out about trees that the state no longer speaks of.
     fn forget(&mut self, state: &State) {
+        fn of(approval: &Approval) -> impl Iterator<Item = &ObjectId> {
+            let own = match &approval.train {
+                Train::Behind(own) => Some(&own.candidate.tree),
+                Train::Free | Train::Alone => None,
+            };
+            own.into_iter().chain([&approval.tree, &approval.verified_tree])
+        }
         let mut trees: BTreeSet<&ObjectId> = BTreeSet::new();
         for stage in &state.stages {
             match &stage.life {
@@ -233,14 +241,17 @@ impl Facts {
                 Life::Pending(_) | Life::Working(_) => {}
                 Life::Gating(gating) => {
                     trees.insert(&gating.candidate.tree);
-                    trees.extend(gating.approval.as_ref().map(|approval| &approval.verified_tree));
+                    trees.extend(gating.approval.iter().flat_map(of));
                 }
                 Life::Verifying(verifying) => drop(trees.insert(&verifying.candidate.tree)),
-                Life::Landing(landing) => trees.extend([&landing.candidate.tree, &landing.approval.verified_tree]),
+                Life::Landing(landing) => {
+                    trees.insert(&landing.candidate.tree);
+                    trees.extend(of(&landing.approval));
+                }
                 Life::Over(over) => {
                     if let Some(kept) = &over.kept {
                         trees.insert(&kept.candidate.tree);
-                        trees.extend(kept.approval.as_ref().map(|approval| &approval.verified_tree));
+                        trees.extend(kept.approval.iter().flat_map(of));
                     }
                 }
             }

@@ -1,9 +1,12 @@
 //! What can happen next, at any node of a model.
 
+use std::collections::BTreeMap;
+
 use autometta::core::budget::{Budget, Window};
 use autometta::core::exit::RefusalClass;
 use autometta::core::ids::Role;
 use autometta::core::state::{Awaits, Flight, Life, Stage};
+use autometta::core::train::{self, Train};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::world::families;
@@ -27,13 +30,23 @@ impl Model {
                 events.extend(runs.into_iter().map(|seen| Event::Run(index, place, seen)));
             }
             match &stage.life {
-                Life::Landing(_) => {
+                Life::Landing(landing) => {
                     let has_landed = node.facts.done.landed.contains_key(&stage.id);
                     // Where the world does only what it is told, it is a landing that lands.
                     let possible = |land: &Land| match self.effects {
                         Effects::Free => true,
                         Effects::MayBeLost => !has_landed && *land != Land::Landed,
                     };
+                    let stages = &node.state.stages;
+                    let in_a_train = |land: &Land| match land {
+                        Land::Joins => train::end(stages, &BTreeMap::new(), &node.facts.tip, stage).is_some(),
+                        Land::Behind => train::ahead(stages, stage).is_some(),
+                        Land::SameTree => {
+                            matches!(landing.approval.train, Train::Behind(_)) && train::ahead(stages, stage).is_none()
+                        }
+                        _ => true,
+                    };
+                    let possible = |land: &Land| possible(land) && in_a_train(land);
                     let lands = self.scope.landings.iter().copied().filter(possible);
                     events.extend(lands.map(|land| Event::Landing(index, land)));
                     if self.scope.accidents {

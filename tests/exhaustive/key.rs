@@ -13,11 +13,12 @@ use autometta::core::state::{
     Approval, Candidate, Chore, Flight, Gating, Kept, Landing, Life, NextRun, Over, PastRun, Pending, Reservation,
     Resume, RunOutcome, Seat, Stage, State, Verifying, Work, Working,
 };
+use autometta::core::train::{Own, Train};
 use autometta::core::wait::Wait;
 use chrono::{DateTime, Utc};
 
 use super::happens::midnight;
-use super::world::{Effects, Facts, Fleet, Model, Node, families};
+use super::world::{Effects, Facts, Fleet, Land, Model, Node, families};
 
 /// What stands for a node: two hashes, so that a collision among millions is out of the question.
 pub type Key = (u64, u64);
@@ -33,7 +34,32 @@ pub fn key(model: &Model, node: &Node) -> Key {
         out.objects.clear();
         of_stage(&mut out, place, stage);
     }
+    if model.scope.landings.contains(&Land::Joins) {
+        of_the_train(&mut out, node);
+    }
     (hash(&out.words, 0xcbf2_9ce4_8422_2325), hash(&out.words, 0x9e37_79b9_7f4a_7c15))
+}
+
+/// Which stages stand on the tip, and which on the candidate of which other one.
+fn of_the_train(out: &mut Writer, node: &Node) {
+    let base = |stage: &Stage| match &stage.life {
+        Life::Working(Working { work, .. })
+        | Life::Gating(Gating { work, .. })
+        | Life::Verifying(Verifying { work, .. })
+        | Life::Landing(Landing { work, .. }) => Some(work.base_commit.clone()),
+        Life::Pending(_) | Life::Over(_) => None,
+    };
+    for stage in &node.state.stages {
+        let base = base(stage);
+        let is =
+            |candidate: Option<Candidate>| candidate.is_some_and(|candidate| Some(&candidate.commit) == base.as_ref());
+        let place = |stands_on: &dyn Fn(&Stage) -> bool| {
+            node.state.stages.iter().position(stands_on).map_or(0, |place| place + 1)
+        };
+        out.flag(base.as_ref() == Some(&node.facts.tip));
+        out.word(place(&|other| is(other.candidate().cloned())));
+        out.word(place(&|other| is(other.own_candidate())));
+    }
 }
 
 /// A word after the other, mixed thoroughly.
@@ -165,13 +191,24 @@ impl<'a> Writer<'a> {
 
     fn approval(&mut self, approval: Option<&Approval>) {
         let Some(approval) = approval else { return self.word(0_u32) };
-        let Approval { tree, verified_tree, gate, verdicts, verifiers: _, headline: _, overlap } = approval;
+        let Approval { tree, verified_tree, gate, verdicts, verifiers: _, headline: _, overlap, train } = approval;
         self.word(1_u32);
         self.object(tree);
         self.object(verified_tree);
         self.flag(gate.is_some());
         self.word(verdicts.len());
         self.word(*overlap as u32);
+        match train {
+            Train::Free => self.word(0_u32),
+            Train::Alone => self.word(1_u32),
+            Train::Behind(own) => {
+                let Own { base_commit, candidate, gate } = own.as_ref();
+                self.word(2_u32);
+                self.object(base_commit);
+                self.candidate(candidate);
+                self.flag(gate.is_some());
+            }
+        }
         // An approval outlives its candidate's own votes when the base moves.
         self.word(self.facts.votes.get(verified_tree).map(BTreeMap::len).unwrap_or_default());
         self.maker(verified_tree);

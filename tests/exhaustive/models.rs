@@ -106,7 +106,7 @@ fn model(name: &'static str, cards: Vec<Card>, scope: Scope) -> Model {
 
 /// The models, the largest first.
 pub fn all() -> Vec<Model> {
-    [phases(), providers(), effects(), money(), judges()].into_iter().flatten().collect()
+    [phases(), trains(), providers(), effects(), money(), judges()].into_iter().flatten().collect()
 }
 
 /// Every observation in every phase, and stages in each other's way.
@@ -178,6 +178,45 @@ fn phases() -> Vec<Model> {
                 "two stages, one run of a family at a time",
                 vec![card("01-a", ONE, ""), card("02-b", ONE, "- **Fallback:** V2 <v2@local>")],
                 Scope { exits: vec![Exit::Clean, LIMIT], hands: vec![Hand::Pass], ..representative() },
+            )
+        },
+    ]
+}
+
+/// Candidates that go to the base on top of one another.
+fn trains() -> Vec<Model> {
+    let landings = vec![
+        Land::Ready,
+        Land::Landed,
+        Land::Rebased,
+        Land::Overlap,
+        Land::Dirty,
+        Land::Joins,
+        Land::Behind,
+        Land::SameTree,
+    ];
+    let cards = |names: &[&str]| names.iter().map(|name| card(name, NOBODY, "")).collect();
+    vec![
+        Model {
+            policy: Policy { max_parallel: 2, ..strict() },
+            ..model(
+                "a train of two",
+                cards(&["01-a", "02-b"]),
+                Scope {
+                    exits: vec![Exit::Clean, Exit::Killed],
+                    landings,
+                    gates: vec![Gates::Passed, Gates::Failed],
+                    says: vec![Says::Skip],
+                    ..smooth(&[])
+                },
+            )
+        },
+        Model {
+            policy: Policy { max_parallel: 3, ..strict() },
+            ..model(
+                "a train of three",
+                cards(&["01-a", "02-b", "03-c"]),
+                Scope { landings: vec![Land::Landed, Land::Joins, Land::Behind, Land::SameTree], ..smooth(&[]) },
             )
         },
     ]

@@ -35,6 +35,9 @@ pub fn cause(event: Event) -> String {
             Land::Busy => "git is at work in the checkout",
             Land::NoBase => "the base branch is gone",
             Land::Failed => "git failed",
+            Land::Joins => "the base moved, and another candidate lands first",
+            Land::Behind => "the one that it stands on has not landed yet",
+            Land::SameTree => "the one that it stands on has landed",
         }
         .to_owned(),
         Event::Run(_, _, seen) => of_run(seen),

@@ -20,6 +20,7 @@ use autometta::core::quantity::{MicroUsd, Seconds, Tokens};
 use autometta::core::quota::{self, Reading};
 use autometta::core::sleep::{Asleep, Slept};
 use autometta::core::state::{Candidate, Flight, Landing, Life, PastRun, Reservation, Stage};
+use autometta::core::train;
 use autometta::core::weather::Weather;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -52,7 +53,7 @@ impl Model {
         {
             facts.now = at;
         }
-        if matches!(event, Event::Landing(_, Land::Rebased | Land::Overlap) | Event::Parked(..)) {
+        if matches!(event, Event::Landing(_, Land::Rebased | Land::Overlap | Land::SameTree) | Event::Parked(..)) {
             facts.objects += 1;
             facts.tip = object(facts.objects);
         }
@@ -82,8 +83,8 @@ impl Model {
             _ => {}
         }
         self.surroundings(event, facts, &mut seen);
-        for (index, stage) in node.state.stages.iter().enumerate() {
-            self.of_stage(event, index, stage, facts, &mut seen);
+        for index in 0..node.state.stages.len() {
+            self.of_stage(event, (&node.state.stages, index), facts, &mut seen);
         }
         dependencies::see_all_there(&node.state.stages, &mut seen);
         match self.effects {
@@ -142,7 +143,8 @@ impl Model {
         seen.local_midnight = (self.budget.window == Window::LocalDay).then(|| midnight(now));
     }
 
-    fn of_stage(&self, event: Event, index: usize, stage: &Stage, facts: &mut Facts, seen: &mut Observation) {
+    fn of_stage(&self, event: Event, (stages, index): (&[Stage], usize), facts: &mut Facts, seen: &mut Observation) {
+        let stage = &stages[index];
         let done = match self.effects {
             Effects::Free => stage.chores.clone(),
             Effects::MayBeLost => {
@@ -173,7 +175,7 @@ impl Model {
                     (_, Effects::MayBeLost) if facts.done.landed.contains_key(&stage.id) => Land::Landed,
                     (_, Effects::MayBeLost) => Land::Ready,
                 };
-                let sighting = landing_sighting(landing, land, facts);
+                let sighting = landing_sighting(stages, stage, landing, land, facts);
                 seen.landings.insert(stage.id.clone(), sighting);
             }
             Life::Over(_) if matches!(event, Event::Parked(one, _) if one == index) => {
@@ -433,17 +435,37 @@ fn work(stage: &Stage, flight: &Flight, left: Left, facts: &mut Facts) -> WorkSi
     WorkSighting::Captured(Captured { candidate, changed, embedded: Vec::new(), findings: Box::new(findings) })
 }
 
-fn landing_sighting(landing: &Landing, land: Land, facts: &mut Facts) -> LandingSighting {
+fn landing_sighting(
+    stages: &[Stage],
+    stage: &Stage,
+    landing: &Landing,
+    land: Land,
+    facts: &mut Facts,
+) -> LandingSighting {
     match land {
         Land::Ready => LandingSighting::Ready,
         Land::Landed => LandingSighting::Landed(landing.candidate.commit.clone()),
-        Land::Rebased => {
+        Land::Rebased | Land::Joins => {
+            let seen = BTreeMap::new();
+            let last = if land == Land::Joins { train::end(stages, &seen, &facts.tip, stage) } else { None };
+            let behind = last.as_ref().map(|car| car.stage.clone());
+            let tip = last.map_or(&facts.tip, |car| car.commit).clone();
             facts.objects += 2;
             let (commit, tree) = (object(facts.objects), object(facts.objects + 1_000_000_000));
             let maker = facts.makers.get(&landing.candidate.tree).cloned();
             facts.makers.extend(maker.map(|maker| (tree.clone(), maker)));
             let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
-            LandingSighting::Rebased { tip: facts.tip.clone(), candidate }
+            LandingSighting::Rebased { tip, candidate, behind }
+        }
+        Land::SameTree => {
+            facts.objects += 1;
+            let (commit, tree) = (object(facts.objects), landing.candidate.tree.clone());
+            let candidate = Candidate { commit, tree, run: landing.candidate.run.clone() };
+            LandingSighting::Rebased { tip: facts.tip.clone(), candidate, behind: None }
+        }
+        Land::Behind => {
+            let ahead = train::ahead(stages, stage).expect("one that is to land first");
+            LandingSighting::Behind(ahead.clone())
         }
         Land::Overlap => LandingSighting::Overlap { tip: facts.tip.clone(), paths: vec!["a".to_owned()] },
         Land::Dirty => LandingSighting::Dirty(vec!["a".to_owned()]),

@@ -185,6 +185,12 @@ pub enum Land {
     Busy,
     NoBase,
     Failed,
+    /// The base moved, and another candidate is to land first.
+    Joins,
+    /// It stands behind another one.
+    Behind,
+    /// The base moved to what it stands on.
+    SameTree,
 }
 
 /// What an operator says about a stage.

@@ -9,5 +9,6 @@
 )]
 
 pub mod clis;
+pub mod landed;
 pub mod model_server;
 pub mod night;

@@ -18,6 +18,7 @@ use crate::core::inbox::{Item, items};
 use crate::core::quantity::Seconds;
 use crate::core::state::{EndStatus, Gating, Life, Over, Pending, Reason, Said, Seat, Stage, Stopping, Verifying};
 use crate::core::step::{Hold, crowd, hold, order};
+use crate::core::train;
 
 /// Where a stage stands on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -122,7 +123,13 @@ pub fn of(scene: &Scene<'_>, turns: &Turns, stage: &Stage, who: &[Hand]) -> (Gro
         Life::Working(_) => (Group::InFlight, flight(scene, turns, stage, who, "then its gates")),
         Life::Gating(gating) => (Group::InFlight, gates(scene, turns, stage, gating, who)),
         Life::Verifying(verifying) => (Group::InFlight, seats(scene, turns, stage, verifying, who)),
-        Life::Landing(_) => (Group::InFlight, turns.next_tick("approved; lands", scene)),
+        Life::Landing(_) => {
+            let next = match train::ahead(&scene.loaded.state.stages, stage) {
+                Some(ahead) => Next::at(format!("approved; lands after {ahead}"), None),
+                None => turns.next_tick("approved; lands", scene),
+            };
+            (Group::InFlight, next)
+        }
         Life::Over(over) => (Group::Finished, over_next(scene, over)),
     }
 }

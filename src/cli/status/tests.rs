@@ -336,6 +336,7 @@ fn asking() -> World {
             verifiers: Vec::new(),
             headline: "Write it".to_owned(),
             overlap: crate::core::state::Overlap::default(),
+            train: crate::core::train::Train::default(),
         },
         decided_at: ago(12),
         committer: None,

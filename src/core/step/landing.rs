@@ -3,10 +3,12 @@
 use super::turn::{Turn, keep};
 use super::verifying;
 use super::working::nothing_to_land;
+use crate::core::ids::{CommitId, StageId};
 use crate::core::observation::LandingSighting;
 use crate::core::state::{
     Approval, Awaits, Candidate, Chore, EndStatus, Gating, Landing, Life, Over, Overlap, Reason, Stage, Work,
 };
+use crate::core::train::{Own, Train};
 use crate::core::words::list;
 
 /// Moves a stage that is landing.
@@ -28,8 +30,17 @@ pub(super) fn advance(turn: &mut Turn, stage: &mut Stage) {
             turn.budget.landed();
             stage.add_chore(Chore::DropRunBranch);
         }
-        LandingSighting::Rebased { tip, candidate } => rebased(turn, stage, landing, tip, candidate),
+        LandingSighting::Rebased { tip, candidate, behind } => {
+            rebased(turn, stage, landing, tip, candidate, behind.as_ref());
+        }
+        LandingSighting::Behind(_) => {
+            if let Life::Landing(landing) = &mut stage.life {
+                landing.waiting = None;
+            }
+        }
         LandingSighting::Overlap { tip, paths } => {
+            let landing = landing.uncoupled();
+            point_run_branch(stage, &landing.candidate);
             let detail = format!(
                 "{} moved to {tip} and changes {} as well{}; merge or cherry-pick autometta/{} by hand, and the stage closes itself",
                 stage.base_branch,
@@ -83,24 +94,48 @@ fn rebased(
     turn: &mut Turn,
     stage: &mut Stage,
     landing: Landing,
-    tip: crate::core::ids::CommitId,
+    tip: CommitId,
     candidate: Candidate,
+    behind: Option<&StageId>,
 ) {
-    let detail = format!(
-        "{} moved from {} to {tip}; the change is on top of it now",
-        stage.base_branch, landing.work.base_commit
-    );
+    let is_gated = behind.is_none() && candidate.tree == landing.approval.tree;
+    let moved = format!("{} moved from {} to", stage.base_branch, landing.work.base_commit);
+    let detail = match behind {
+        Some(other) => {
+            format!(
+                "{} moved; the change is on top of {tip} now, with which {other} is to land first",
+                stage.base_branch
+            )
+        }
+        None if is_gated => format!("{moved} {tip}; the change on top of it has the tree that its gates passed"),
+        None => format!("{moved} {tip}; the change is on top of it now"),
+    };
+    let train = match (&landing.approval.train, behind) {
+        (_, Some(_)) => Train::Behind(Box::new(Own::of(&landing))),
+        (Train::Alone, None) => Train::Alone,
+        (_, None) => Train::Free,
+    };
     let run = candidate.run.clone();
     let work = Work { base_commit: tip, started_at: landing.work.started_at };
-    stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
-    stage.add_chore(Chore::PointRunBranch { commit: candidate.commit.clone() });
-    if verifying::has_gates(turn, stage) {
-        let gating = Gating { work, candidate, approval: Some(landing.approval), flight: None, not_before: None };
+    let approval = Approval { train, ..landing.approval };
+    point_run_branch(stage, &candidate);
+    if is_gated {
+        let landing = Landing { work, candidate, approval, waiting: None, ..landing };
+        turn.moves(stage, Life::Landing(landing), Some(&run), "rebased", detail);
+        try_now(turn, stage);
+    } else if verifying::has_gates(turn, stage) {
+        let gating = Gating { work, candidate, approval: Some(approval), flight: None, not_before: None };
         turn.moves(stage, Life::Gating(gating), Some(&run), "rebased", detail);
     } else {
         // Without gates only the verifiers can judge the merged tree.
         verifying::to_the_verifiers(turn, stage, work, candidate, None, &run, &detail);
     }
+}
+
+/// Has the stage's branch follow its candidate, so that nothing of it is lost.
+fn point_run_branch(stage: &mut Stage, candidate: &Candidate) {
+    stage.chores.retain(|chore| !matches!(chore, Chore::PointRunBranch { .. }));
+    stage.add_chore(Chore::PointRunBranch { commit: candidate.commit.clone() });
 }
 
 /// Records what a landing waits for, once.

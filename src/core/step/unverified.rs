@@ -4,6 +4,7 @@ use super::turn::{Turn, keep};
 use super::verifying::go_on;
 use crate::core::ids::RunId;
 use crate::core::state::{Approval, Awaits, Candidate, EndStatus, Overlap, Reason, Stage, Work};
+use crate::core::train::Train;
 use crate::core::verdict::commit_headline;
 
 /// Approves a candidate that nobody is asked about. Without a gate there would be no evidence at all, and it waits for
@@ -31,6 +32,7 @@ pub(super) fn approve(
         verifiers: Vec::new(),
         headline: commit_headline(&stage.title).unwrap_or_else(|| "land the stage".to_owned()),
         overlap: Overlap::Park,
+        train: Train::Free,
     };
     go_on(turn, stage, work, candidate, approval, &run, &format!("no verifier is asked: {why}"));
 }

@@ -16,6 +16,7 @@ use crate::core::state::{
     Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, Overlap, PastRun,
     Reason, RunOutcome, Said, Seat, Stage, Verifying, Work,
 };
+use crate::core::train::{Own, Train};
 use crate::core::verdict::{Judgement, Verdict, commit_headline};
 
 /// Signals that come from outside a command: a kill, or the machine being short of memory.
@@ -87,7 +88,7 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
     };
     if let Some(why) = flight.stopping {
         settle(turn, stage, RunOutcome::Cancelled);
-        stage.keep_work(&gating.candidate);
+        stage.keep_work(&gating.uncoupled().candidate);
         return end_stopped(turn, stage, why, &flight.run);
     }
     if record.ended_by == EndedBy::Cancelled {
@@ -102,7 +103,7 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
                 stage.life = Life::Gating(Gating { flight: None, not_before, ..gating });
             }
             PutOff::Never(status, reason) => {
-                stage.keep_work(&gating.candidate);
+                stage.keep_work(&gating.uncoupled().candidate);
                 turn.end(stage, status, reason, None, Some(&flight.run));
             }
         }
@@ -125,6 +126,9 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
         }
         GateEnd::Failed(_, detail) => {
             settle(turn, stage, RunOutcome::Failed);
+            if let Some((own, approval)) = gating.coupled() {
+                return uncouple(turn, stage, &gating.work, own, approval, flight, &detail);
+            }
             let failure = WorkFailure {
                 status: EndStatus::VerifierFailed,
                 reason: Reason::new("gate-failed", detail),
@@ -140,6 +144,28 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
             gate_again(turn, stage, &gating, flight, "gate-broken", &detail);
         }
     }
+}
+
+/// A gate failed on top of another candidate, which may be that one's fault: the branch alone decides.
+fn uncouple(
+    turn: &mut Turn,
+    stage: &mut Stage,
+    work: &Work,
+    own: Own,
+    approval: Approval,
+    flight: &Flight,
+    detail: &str,
+) {
+    let detail = format!("on top of {}: {detail}; it is judged on {} alone", work.base_commit, stage.base_branch);
+    let landing = Landing {
+        work: Work { base_commit: own.base_commit, started_at: work.started_at },
+        candidate: own.candidate,
+        approval,
+        decided_at: turn.now,
+        committer: turn.seen.committer.clone(),
+        waiting: None,
+    };
+    turn.moves(stage, Life::Landing(landing), Some(&flight.run), "uncoupled", detail);
 }
 
 enum GateEnd<'a> {
@@ -207,13 +233,14 @@ fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flig
 
 fn gate_again(turn: &mut Turn, stage: &mut Stage, gating: &Gating, flight: &Flight, code: &str, detail: &str) {
     if let Some(why) = flight.stopping {
-        stage.keep_work(&gating.candidate);
+        stage.keep_work(&gating.uncoupled().candidate);
         return end_stopped(turn, stage, why, &flight.run);
     }
     if turn.may_retry(stage, Role::Gate, None) {
         turn.note(&stage.id, Some(&flight.run), code, detail);
         stage.life = Life::Gating(Gating { flight: None, ..gating.clone() });
     } else {
+        let gating = gating.uncoupled();
         stage.keep_work(&gating.candidate);
         let kept = keep(&gating.work, gating.candidate.clone(), Awaits::Nothing);
         let tries = stage.infrastructure_failures(Role::Gate, None);
@@ -428,6 +455,7 @@ fn decide(turn: &mut Turn, stage: &mut Stage, verifying: Verifying) {
                 verifiers: verifying.seats.iter().filter(passed).map(|seat| seat.verifier.clone()).collect(),
                 headline,
                 overlap: Overlap::Park,
+                train: Train::Free,
             };
             let words = words_that(Said::Pass);
             go_on(turn, stage, verifying.work, verifying.candidate, approval, &last, &words);

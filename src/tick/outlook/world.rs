@@ -14,7 +14,7 @@ use crate::core::exit::{
 };
 use crate::core::handoff::{Handoff, HandoffStatus};
 use crate::core::honesty::{Findings, FrozenFile};
-use crate::core::ids::{CommitId, Identity, ObjectId, Role, RunId, StageId};
+use crate::core::ids::{CommitId, Identity, ObjectId, Role, RunId, StageId, TreeId};
 use crate::core::observation::{
     Brief, Captured, Ended, LandingSighting, Observation, Product, Pulse, Returned, Sighting, Watched, WorkSighting,
 };
@@ -24,6 +24,7 @@ use crate::core::policy::Policy;
 use crate::core::quantity::Seconds;
 use crate::core::state::{Candidate, Flight, Landing, Life, Stage, State};
 use crate::core::step::{Effect, Hold, hold_in};
+use crate::core::train;
 use crate::core::verdict::{CriterionVerdict, Judgement, Verdict};
 use crate::files::store::Loaded;
 
@@ -74,6 +75,10 @@ pub(super) struct Ahead<'a> {
     tips: BTreeMap<String, Option<CommitId>>,
     doing: BTreeMap<RunId, Doing>,
     landed: BTreeMap<StageId, CommitId>,
+    /// The candidates that landed commits have the trees of.
+    candidates: BTreeMap<CommitId, CommitId>,
+    /// The trees of changes on top of other candidates.
+    moved: BTreeMap<(CommitId, RunId), TreeId>,
     objects: u64,
     /// How many runs were dispatched.
     pub dispatched: u64,
@@ -100,6 +105,8 @@ impl<'a> Ahead<'a> {
             tips: scene.tips.clone(),
             doing: BTreeMap::new(),
             landed: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            moved: BTreeMap::new(),
             objects: 0,
             dispatched: 0,
             ran: BTreeSet::new(),
@@ -222,7 +229,7 @@ impl<'a> Ahead<'a> {
     }
 
     /// Where a landing stands. What waits for the operator's own files now, waits all night.
-    fn landing(&mut self, stage: &Stage, landing: &Landing) -> LandingSighting {
+    fn landing(&mut self, stages: &[Stage], stage: &Stage, landing: &Landing, seen: &Observation) -> LandingSighting {
         if let Some(commit) = self.landed.get(&stage.id) {
             return LandingSighting::Landed(commit.clone());
         }
@@ -234,12 +241,31 @@ impl<'a> Ahead<'a> {
         let tip = self.tips.get(&stage.base_branch).cloned().flatten();
         match tip {
             Some(tip) if tip != landing.work.base_commit && landing.candidate.commit != landing.work.base_commit => {
-                let candidate =
-                    Candidate { commit: self.object(), tree: self.object(), run: landing.candidate.run.clone() };
-                LandingSighting::Rebased { tip, candidate }
+                if let Some(ahead) = train::ahead(stages, stage) {
+                    return LandingSighting::Behind(ahead.clone());
+                }
+                let candidate = self.on_top(&tip, landing);
+                let has_gates = self.brief(&stage.id).is_some_and(|brief| brief.gate_caps.is_some());
+                if has_gates
+                    && train::may_join(landing, &candidate.tree)
+                    && let Some(last) = train::end(stages, &seen.landings, &tip, stage)
+                {
+                    let (tip, behind) = (last.commit.clone(), Some(last.stage.clone()));
+                    return LandingSighting::Rebased { candidate: self.on_top(&tip, landing), tip, behind };
+                }
+                LandingSighting::Rebased { tip, candidate, behind: None }
             }
             _ => LandingSighting::Ready,
         }
+    }
+
+    /// A change on top of another base. On a landed commit it has the tree that it has on what landed there.
+    fn on_top(&mut self, base: &CommitId, landing: &Landing) -> Candidate {
+        let run = landing.candidate.run.clone();
+        let (commit, new) = (self.object(), self.object());
+        let base = self.candidates.get(base).unwrap_or(base).clone();
+        let tree = self.moved.entry((base, run.clone())).or_insert(new).clone();
+        Candidate { commit, tree, run }
     }
 
     /// Shows a stage's card where the next step may need it.
@@ -290,7 +316,8 @@ impl<'a> Ahead<'a> {
                 self.show(stage, &mut seen);
             }
             if let Life::Landing(landing) = &stage.life {
-                seen.landings.insert(stage.id.clone(), self.landing(stage, landing));
+                let sighting = self.landing(&state.stages, stage, landing, &seen);
+                seen.landings.insert(stage.id.clone(), sighting);
             }
         }
         let web = Web::of(&state.stages);
@@ -374,9 +401,11 @@ impl World for Ahead<'_> {
                         _ => None,
                     });
                     if let Some((stage, landing)) = landing
-                        && self.landing(stage, landing) == LandingSighting::Ready
+                        && self.landing(&state.stages, stage, landing, &Observation::default())
+                            == LandingSighting::Ready
                     {
                         let commit = self.object();
+                        self.candidates.insert(commit.clone(), landing.candidate.commit.clone());
                         self.tips.insert(stage.base_branch.clone(), Some(commit.clone()));
                         self.landed.insert(stage.id.clone(), commit);
                     }
