@@ -48,14 +48,6 @@ fn world(night: &Night) -> BTreeMap<String, Vec<u8>> {
     world
 }
 
-/// The ticks that follow on runs' ends are kept out while this lives, so that the test alone decides when one fires:
-/// they find the lock held.
-fn hold(night: &Night) -> File {
-    let lock = File::options().write(true).open(night.repo.join("state/.tick.lock")).expect("lock file");
-    lock.lock().expect("lock");
-    lock
-}
-
 /// Waits for a run's record and for its supervisor to be gone, all under the lock.
 fn ended(night: &Night, run: &str) {
     let dir = night.repo.join("state/runs").join(run);
@@ -135,7 +127,7 @@ fn launched(plan: &Value) -> Vec<&str> {
 fn step_by_step(night: &Night, stage: &str) -> Vec<Value> {
     let mut plans = Vec::new();
     for role in ["worker", "gate", "verifier"] {
-        let held = hold(night);
+        let held = night.hold();
         if role != "worker" {
             let before = if role == "gate" { "worker" } else { "gate" };
             fs::write(night.t().join("go"), "").expect("go");
@@ -162,7 +154,7 @@ fn a_plan_of_each_step_is_what_the_next_tick_does_candidate_trees_included() {
     let order: Value = serde_json::from_str(&night.read("repo/state/runs/01-work.1.gate/run.json")).expect("order");
     let tree = order["candidate_tree"].as_str().expect("tree");
     assert!(notes(&plans[1]["notes"]).iter().any(|note| note.contains(tree)), "{tree} is not in {:#}", plans[1]);
-    let held = hold(&night);
+    let held = night.hold();
     fs::write(night.t().join("go"), "").expect("go");
     ended(&night, "01-work.1.verifier");
     let plan = plan_then_tick(&night, held);
@@ -193,8 +185,8 @@ fn a_plan_of_a_script_night_is_what_the_next_tick_does() {
 fn a_plan_of_a_refused_candidate_names_the_same_tree_and_the_next_attempt() {
     let night = Night::with(&format!("echo stray >stray.txt\n{WAIT_FOR_GO}\n{HAND_IN}"), SAY_PASS);
     night.queue("01-work");
-    plan_then_tick(&night, hold(&night));
-    let held = hold(&night);
+    plan_then_tick(&night, night.hold());
+    let held = night.hold();
     fs::write(night.t().join("go"), "").expect("go");
     ended(&night, "01-work.1.worker");
     fs::remove_file(night.t().join("go")).expect("stay");
@@ -214,6 +206,6 @@ fn a_plan_of_nothing_says_so_and_changes_nothing() {
     assert_eq!(night.ok(&["tick", "--plan"]), "the next tick would do nothing\n");
     night.ok(&["resume"]);
     fs::remove_file(night.repo.join("stage-cards/01-work.md")).expect("remove");
-    plan_then_tick(&night, hold(&night));
+    plan_then_tick(&night, night.hold());
     assert_eq!(night.stage("01-work")["reason"]["code"], "card-unusable");
 }

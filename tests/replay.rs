@@ -46,19 +46,6 @@ fn queue(night: &Night, stage: &str) {
     night.ok(&["add-stage", &format!("stage-cards/{stage}.md")]);
 }
 
-fn quiet(night: &Night) {
-    drop(alone(night));
-}
-
-/// The tick's lock, while the newest copy of the state is current: until it is let go of, no tick sees or does anything.
-fn alone(night: &Night) -> fs::File {
-    let lock = fs::File::open(night.repo.join("state/.tick.lock")).expect("lock");
-    night.wait("the state is copied, and no tick runs", || {
-        lock.try_lock().is_ok() && (night.is_copied() || lock.unlock().is_err())
-    });
-    lock
-}
-
 /// A night with everything in it: a landing, a gate that fails, a verdict that fails, a question, commands.
 fn full() -> Night {
     let night = Night::with(&worker(), VERIFIER);
@@ -78,7 +65,7 @@ fn full() -> Night {
     night.tick_until("04-ask", "blocked");
     night.ok(&["answer", "04-ask", "--text", "The second."]);
     night.tick_until("04-ask", "completed");
-    quiet(&night);
+    drop(night.alone());
     night
 }
 
@@ -213,18 +200,18 @@ fn what_was_edited_by_hand_and_what_was_restored_is_a_new_beginning() {
     let before = fs::read_to_string(&path).expect("state");
     fs::write(&path, before.replacen("title: Do the work", "title: Edited by hand", 1)).expect("edited");
     night.tick_until("01-land", "completed");
-    quiet(&night);
+    drop(night.alone());
     let edited = records(&night).iter().filter(|record| record.contains("\"why\":\"edited\"")).count();
     assert_eq!(edited, 1, "{:#?}", records(&night));
     clean(&night);
     // Damage that the next tick mends from the copy, and damage that a person mends.
     night.tick_until_that("02-gate", |stage| stage["attempt"] == 2);
-    let lock = alone(&night);
+    let lock = night.alone();
     fs::write(&path, "version: 2\n").expect("damaged");
     drop(lock);
     night.tick();
     night.tick_until("02-gate", "completed");
-    let lock = alone(&night);
+    let lock = night.alone();
     fs::write(night.repo.join("state/budget.json"), "{").expect("damaged");
     night.git(&["update-ref", "refs/autometta/state", "refs/autometta/state~2"]);
     drop(lock);
@@ -232,7 +219,7 @@ fn what_was_edited_by_hand_and_what_was_restored_is_a_new_beginning() {
     night.ok(&["doctor", "--restore", "--yes"]);
     queue(&night, "03-judge");
     night.tick_until("03-judge", "completed");
-    quiet(&night);
+    drop(night.alone());
     let found = clean(&night);
     let restored = ledger(&night).iter().filter(|line| line.note.event == "restored").count();
     assert_eq!(restored, 2, "{}", night.ok(&["log"]));
@@ -263,7 +250,7 @@ fn a_tick_killed_around_its_record_leaves_a_journal_that_tells_so() {
             night.status()["stages"][0]["phase"] != "gating"
                 || night.repo.join("state/runs/01-land.1.gate/exit.json").exists()
         });
-        quiet(&night);
+        drop(night.alone());
         let faults = night.base().join("faults");
         fs::create_dir_all(&faults).expect("folder");
         queue(&night, "02-gate");
@@ -278,7 +265,7 @@ fn a_tick_killed_around_its_record_leaves_a_journal_that_tells_so() {
         assert!(died > 0, "{fault}: nobody died");
         night.tick_until("01-land", "completed");
         night.tick_until("02-gate", "completed");
-        quiet(&night);
+        drop(night.alone());
         let found = clean(&night);
         unfinished += found["unfinished"].as_u64().expect("a count");
         assert!(found["unrecorded"].as_array().expect("spans").is_empty(), "{fault}: {found:#}");
@@ -302,7 +289,7 @@ fn a_journal_that_cannot_be_written_stops_nothing_and_is_told() {
     night.set("AUTOMETTA_FAULT_DIR", &faults.display().to_string());
     night.set("AUTOMETTA_FAULT", "*/journal.write:*:enospc");
     night.tick_until("01-land", "completed");
-    quiet(&night);
+    drop(night.alone());
     night.set("AUTOMETTA_FAULT", "");
     let logs = fs::read_dir(night.home.join("log")).expect("logs").map(|entry| entry.expect("entry").path());
     let log: String = logs.map(|path| fs::read_to_string(path).expect("log")).collect();
@@ -310,7 +297,7 @@ fn a_journal_that_cannot_be_written_stops_nothing_and_is_told() {
     let until = ledger(&night).len() as u64;
     queue(&night, "02-gate");
     night.tick_until("02-gate", "completed");
-    quiet(&night);
+    drop(night.alone());
     let found = clean(&night);
     assert_eq!(found["unrecorded"], json!([{"first": last + 1, "last": until}]), "{found:#}");
     let said = night.ok(&["log", "--replay"]);
@@ -449,7 +436,7 @@ fn lines_from_before_there_was_a_journal_are_told_and_nothing_else() {
     let night = Night::with(&worker(), VERIFIER);
     queue(&night, "01-land");
     night.tick_until("01-land", "completed");
-    quiet(&night);
+    drop(night.alone());
     // As an older program left it: no journal, no names.
     fs::remove_dir_all(night.repo.join("state/journal")).expect("removed");
     let (mut out, mut prev) = (String::new(), "0".repeat(64));
@@ -464,7 +451,7 @@ fn lines_from_before_there_was_a_journal_are_told_and_nothing_else() {
     assert_eq!(clean(&night)["unrecorded"], json!([{"first": 1, "last": old}]));
     queue(&night, "02-gate");
     night.tick_until("02-gate", "completed");
-    quiet(&night);
+    drop(night.alone());
     assert_eq!(clean(&night)["unrecorded"], json!([{"first": 1, "last": old}]));
     let said = night.fails(&["show", "--at", "1"], 1);
     assert!(said.contains("is not recorded") && said.contains("refs/autometta/state"), "{said}");

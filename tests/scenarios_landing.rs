@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -257,8 +257,7 @@ fn waits_for(edit: impl Fn(&Night), undo: impl Fn(&Night)) {
     let told = night.ok(&["log"]).matches("local-edits").count();
     assert_eq!(told, 1, "said once, not at every tick");
     // A tick that tries once more has git's own lock for a moment.
-    let lock = File::options().write(true).open(night.repo.join("state/.tick.lock")).expect("lock file");
-    lock.lock().expect("lock");
+    let lock = night.hold();
     undo(&night);
     drop(lock);
     night.tick_until("01-work", "completed");
@@ -459,9 +458,8 @@ fn meddled(meddle: impl FnOnce(&Night, &Path)) -> (Night, Value) {
     night.queue("01-work");
     let mark = night.t().join("working");
     night.tick_until_that("01-work", |_| mark.exists());
-    let lock = File::options().write(true).open(night.repo.join("state/.tick.lock")).expect("lock file");
     // A tick of the worker's launch may still be on its way out.
-    lock.lock().expect("lock");
+    let lock = night.hold();
     go(&night);
     let exit = night.repo.join("state/runs/01-work.1.worker/exit.json");
     night.wait("the worker's end", || exit.exists());

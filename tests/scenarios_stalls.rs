@@ -303,6 +303,5 @@ fn scenario_32_a_halted_repository_says_why_once_and_not_at_every_fire() {
 
 /// Whether a tick of this box is running.
 fn ticking(night: &Night) -> bool {
-    let lock = std::fs::File::open(night.repo.join("state/.tick.lock")).expect("lock");
-    lock.try_lock_shared().is_err()
+    night.tick_lock().try_lock_shared().is_err()
 }

@@ -78,14 +78,6 @@ fn damages(whole: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
     all
 }
 
-/// Waits until no tick runs, so that the test is alone with the files.
-fn quiet(night: &Night) {
-    night.wait("no tick is left", || ticks_of(night).is_empty());
-    let lock = fs::File::open(state(night, ".tick.lock")).expect("lock");
-    night.wait("no tick runs", || lock.try_lock_shared().is_ok());
-    lock.unlock().expect("unlocked");
-}
-
 /// Everything that ticks wrote into their log.
 fn tick_log(night: &Night) -> String {
     let logs = fs::read_dir(night.home.join("log")).expect("logs");
@@ -138,16 +130,15 @@ fn scenario_39_of_fifty_ticks_at_once_one_acts_and_no_file_is_torn() {
     go(&night);
     night.tick_until("01-work", "completed");
     assert_eq!(night.read("t/starts").lines().count(), 1);
-    quiet(&night);
+    night.no_tick_runs();
     assert_whole(&night);
 }
 
 #[test]
 fn scenario_39_a_tick_that_finds_the_lock_held_ends_at_once_and_changes_nothing() {
     let night = at_work();
-    quiet(&night);
-    let lock = fs::File::open(state(&night, ".tick.lock")).expect("lock");
-    lock.lock().expect("held");
+    night.no_tick_runs();
+    let _lock = night.hold();
     let before = night.read("repo/state/state.yaml");
     let begun = Instant::now();
     assert_eq!(night.tick().status.code(), Some(0));
@@ -158,7 +149,7 @@ fn scenario_39_a_tick_that_finds_the_lock_held_ends_at_once_and_changes_nothing(
 #[test]
 fn scenario_40_a_damaged_state_or_budget_is_restored_where_the_snapshot_is_provably_as_new() {
     let night = at_work();
-    quiet(&night);
+    night.no_tick_runs();
     for name in ["state.yaml", "budget.json"] {
         let path = state(&night, name);
         let whole = fs::read(&path).expect("file");
@@ -193,7 +184,7 @@ fn scenario_40_a_damaged_state_or_budget_is_restored_where_the_snapshot_is_prova
 #[test]
 fn scenario_40_a_damaged_file_that_nothing_proves_halts_once_and_is_never_replaced() {
     let night = at_work();
-    quiet(&night);
+    night.no_tick_runs();
     night.git(&["update-ref", "-d", "refs/autometta/state"]);
     for name in ["state.yaml", "ledger.jsonl", ".txn.json"] {
         let path = state(&night, name);
@@ -256,7 +247,7 @@ fn scenario_40_a_damaged_file_that_nothing_proves_halts_once_and_is_never_replac
 #[test]
 fn scenario_40_a_damaged_budget_that_nothing_proves_stops_everything_and_is_never_replaced() {
     let night = at_work();
-    quiet(&night);
+    night.no_tick_runs();
     night.git(&["update-ref", "-d", "refs/autometta/state"]);
     let path = state(&night, "budget.json");
     let whole = fs::read(&path).expect("file");
@@ -282,7 +273,7 @@ fn scenario_40_a_damaged_budget_that_nothing_proves_stops_everything_and_is_neve
 #[test]
 fn scenario_40_a_state_that_is_gone_is_not_taken_for_a_new_repository() {
     let night = at_work();
-    quiet(&night);
+    night.no_tick_runs();
     fs::remove_file(state(&night, "state.yaml")).expect("removed");
     assert!(text(&night.tick().stdout).contains("restored"));
     night.git(&["update-ref", "-d", "refs/autometta/state"]);
@@ -296,7 +287,7 @@ fn scenario_40_a_state_that_is_gone_is_not_taken_for_a_new_repository() {
 fn scenario_41_files_of_a_newer_version_are_refused_and_untouched() {
     let night = waiting();
     night.queue("01-work");
-    quiet(&night);
+    night.no_tick_runs();
     let newer = [
         ("state.yaml", night.read("repo/state/state.yaml").replace("version: 2", "version: 3")),
         ("state.yaml", "version: 3\nqueue:\n  of: another shape\n".to_owned()),
@@ -349,7 +340,7 @@ fn scenario_42_writes_that_fail_or_kill_at_any_size_leave_the_old_state_whole_an
     for trap in ["trap '' XFSZ;", ""] {
         let night = Night::passing();
         night.queue("01-work");
-        quiet(&night);
+        night.no_tick_runs();
         let ledger = night.read("repo/state/ledger.jsonl");
         for blocks in [0, 2, 3, 4, 6] {
             let output = tick_under(&night, &format!("{trap} ulimit -f {blocks}; exec \"$EXE\" tick --repo \"$REPO\""));
@@ -369,7 +360,7 @@ fn scenario_42_writes_that_fail_or_kill_at_any_size_leave_the_old_state_whole_an
         }
         let stage = night.tick_until("01-work", "completed");
         assert_eq!((&stage["attempt"], &stage["failures"]), (&1.into(), &0.into()), "{stage:#}");
-        quiet(&night);
+        night.no_tick_runs();
         assert!(night.ok(&["log", "--verify"]).contains("each follows"));
     }
 }
@@ -388,7 +379,7 @@ fn scenario_42_on_a_full_disk_a_tick_fails_with_a_clear_error_and_after_space_re
     let Some(unshare) = namespace() else { return };
     let night = Night::passing();
     night.queue("01-work");
-    quiet(&night);
+    night.no_tick_runs();
     let script = r#"
         set -e
         cp -a "$REPO/state" "$T/aside"
@@ -418,7 +409,7 @@ fn scenario_42_on_a_full_disk_a_tick_fails_with_a_clear_error_and_after_space_re
 fn scenario_42_without_the_right_to_write_a_tick_fails_with_a_clear_error_and_goes_on_later() {
     let night = Night::passing();
     night.queue("01-work");
-    quiet(&night);
+    night.no_tick_runs();
     let before = night.read("repo/state/state.yaml");
     // Root may write anywhere but on what is mounted read-only.
     let output = if nix::unistd::geteuid().is_root() {
@@ -446,7 +437,7 @@ fn scenario_42_without_the_right_to_write_a_tick_fails_with_a_clear_error_and_go
 fn scenario_42_a_directory_in_the_place_of_what_is_written_next_fails_cleanly() {
     let night = Night::passing();
     night.queue("01-work");
-    quiet(&night);
+    night.no_tick_runs();
     let path = state(&night, ".txn.json");
     fs::create_dir(&path).expect("directory");
     let before = night.read("repo/state/state.yaml");
@@ -462,7 +453,7 @@ fn scenario_42_a_directory_in_the_place_of_what_is_written_next_fails_cleanly() 
 fn scenario_43_a_state_that_was_copied_or_moved_is_refused_until_it_is_adopted() {
     let mut night = Night::passing();
     night.queue("01-work");
-    quiet(&night);
+    night.no_tick_runs();
     let moved = night.base().join("moved");
     fs::rename(&night.repo, &moved).expect("moved");
     night.repo = moved.clone();
@@ -488,7 +479,7 @@ fn scenario_43_a_state_that_was_copied_or_moved_is_refused_until_it_is_adopted()
 #[test]
 fn scenario_43_a_copy_is_not_adopted_while_the_runs_of_the_original_live() {
     let night = at_work();
-    quiet(&night);
+    night.no_tick_runs();
     let copy = night.base().join("copy");
     assert!(Command::new("cp").arg("-a").args([&night.repo, &copy]).status().expect("cp").success());
     let copied = copy.display().to_string();
@@ -535,7 +526,7 @@ fn four_stages() -> Night {
 
 /// What a night comes to, without its times: trees, messages, runs and spend.
 fn outcome(night: &Night) -> Value {
-    quiet(night);
+    night.no_tick_runs();
     let stages = night.status()["stages"].as_array().expect("stages").clone();
     let runs: Vec<Value> = stages
         .iter()
@@ -572,16 +563,6 @@ fn outcome(night: &Night) -> Value {
     })
 }
 
-/// The ticks of a box that are running, its supervisors' included.
-fn ticks_of(night: &Night) -> Vec<i32> {
-    let words = format!("tick\0--repo\0{}\0", night.repo.display());
-    let entries = fs::read_dir("/proc").expect("proc").flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| text(&line).ends_with(&words)))
-        .collect()
-}
-
 #[test]
 fn scenario_44_a_night_of_killed_ticks_comes_to_what_a_night_without_them_comes_to() {
     let calm = four_stages();
@@ -599,7 +580,7 @@ fn scenario_44_a_night_of_killed_ticks_comes_to_what_a_night_without_them_comes_
         let mut tick = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("tick");
         // The one place where a test sleeps: the moment of the kill is meant to be any.
         std::thread::sleep(Duration::from_millis(dice.roll(60)));
-        for pid in ticks_of(&wild) {
+        for pid in wild.ticks() {
             kills += u32::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
         }
         tick.wait().expect("ended");
@@ -662,7 +643,7 @@ fn a_ledger_line_that_was_changed_removed_or_inserted_is_found() {
     night.queue("01-work");
     night.tick_until("01-work", "completed");
     night.tick_until_that("01-work", |stage| stage["chores"].as_array().is_none_or(Vec::is_empty));
-    quiet(&night);
+    night.no_tick_runs();
     let path = state(&night, "ledger.jsonl");
     let whole = fs::read_to_string(&path).expect("ledger");
     let lines: Vec<&str> = whole.lines().collect();

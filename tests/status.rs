@@ -214,6 +214,7 @@ fn looking_changes_nothing() {
         night.tick();
         !night.worktrees().exists()
     });
+    night.nothing_runs();
     let before = tree(&night);
     for args in [&["status"][..], &["status", "--json"], &["status", "--all"], &["log"], &["log", "--run", "01-work"]] {
         night.ok(args);

@@ -151,7 +151,7 @@ fn a_candidate_that_fails_on_top_of_another_one_is_judged_on_the_branch_alone() 
     night.tick_until(second, "completed");
     assert_eq!((told(&night, "uncoupled"), night.stage(second)["attempt"].clone()), (1, Value::from(1)));
     assert_eq!(gate_runs(&night, second), 3, "on its own base, on the other one, and on the branch");
-    assert_eq!(landed(&night)[1..], [second.clone()], "nobody waits for the one that it stood on");
+    assert_eq!(landed(&night)[1..], *std::slice::from_ref(second), "nobody waits for the one that it stood on");
     // That one finds a base that has moved, and is judged on it in its turn: the clash is its to answer for.
     make(&night, "merge");
     let stage = night.tick_until(first, "verifier_failed");

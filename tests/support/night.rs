@@ -2,7 +2,7 @@
 //! environment.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -222,6 +222,49 @@ impl Night {
         text(&output.stdout).trim_end().to_owned()
     }
 
+    /// The file that a tick locks.
+    #[must_use]
+    pub fn tick_lock(&self) -> File {
+        File::options().read(true).write(true).open(self.repo.join("state/.tick.lock")).expect("lock file")
+    }
+
+    /// Keeps every tick out while what this gives lives: whoever comes finds the lock held.
+    #[must_use]
+    pub fn hold(&self) -> File {
+        let lock = self.tick_lock();
+        lock.lock().expect("lock");
+        lock
+    }
+
+    /// The same, once the newest copy of the state is current.
+    #[must_use]
+    pub fn alone(&self) -> File {
+        let lock = self.tick_lock();
+        self.wait("the state is copied, and no tick runs", || {
+            lock.try_lock().is_ok() && (self.is_copied() || lock.unlock().is_err())
+        });
+        lock
+    }
+
+    /// The ticks of this repository that run, those that its supervisors started among them.
+    #[must_use]
+    pub fn ticks(&self) -> Vec<i32> {
+        let words = format!("tick\0--repo\0{}\0", self.repo.display());
+        processes(|line| line.ends_with(&words))
+    }
+
+    /// Waits until no tick runs.
+    pub fn no_tick_runs(&self) {
+        self.wait("no tick is left", || self.ticks().is_empty());
+    }
+
+    /// Waits until neither a tick runs nor a supervisor, which would start one.
+    pub fn nothing_runs(&self) {
+        let repo = self.repo.display().to_string();
+        let is_ours = |line: &str| line.contains(&repo) && (line.contains("\0tick\0") || line.contains("__supervise"));
+        self.wait("nothing is left", || processes(is_ours).is_empty());
+    }
+
     /// Whether the newest copy of the state has all that the ledger tells: a tick writes it once it has let go of the lock.
     pub fn is_copied(&self) -> bool {
         let copy = self.git_raw(&["show", "refs/autometta/state:ledger.jsonl"]);
@@ -318,4 +361,11 @@ impl Drop for Night {
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The processes whose command lines are such, their words ended by NUL.
+fn processes(is_such: impl Fn(&str) -> bool) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_such(&text(&line)))).collect()
 }
