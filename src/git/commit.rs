@@ -91,9 +91,15 @@ impl CommitText {
 impl Objects {
     /// Stores a commit and returns its id. Storing it again changes nothing.
     pub fn write_commit(&self, commit: &CommitText) -> Result<CommitId, GitError> {
+        let bytes = commit.to_bytes();
+        if let Some(id) = self.stored(&bytes) {
+            return Ok(id);
+        }
         let mut call = self.call()?;
-        call.args(["hash-object", "-t", "commit", "-w", "--stdin"]).input(commit.to_bytes());
-        parse_id(call.run()?.text("git hash-object")?, "git hash-object")
+        call.args(["hash-object", "-t", "commit", "-w", "--stdin"]).input(bytes.clone());
+        let id = parse_id(call.run()?.text("git hash-object")?, "git hash-object")?;
+        self.has_stored(bytes, &id);
+        Ok(id)
     }
 }
 

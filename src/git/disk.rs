@@ -20,6 +20,15 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, GitError> {
     }
 }
 
+/// What is at a path, or where a link there leads; none where nothing is.
+pub(super) fn look_through(path: &Path) -> Result<Option<Metadata>, GitError> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).at("look at", path),
+    }
+}
+
 /// Whether something is at a path.
 pub(super) fn is_there(path: &Path) -> Result<bool, GitError> {
     look(path).map(|found| found.is_some())

@@ -7,13 +7,14 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::core::ids::{CommitId, ObjectId};
 
 use super::disk;
 use super::error::GitError;
 use super::locate::Location;
+use super::remembered;
 use super::run::{Call, Git};
 use super::settings::{ObjectFormat, Settings};
 use super::tree_path::quoted;
@@ -29,12 +30,21 @@ pub struct Objects {
     aside: Option<PathBuf>,
     settings: OnceLock<Settings>,
     plain: OnceLock<PathBuf>,
+    /// The commit that was stored last: what is looked at and then done is the same one.
+    newest: Mutex<Option<(Vec<u8>, CommitId)>>,
 }
 
 impl Objects {
     pub(super) fn new(git: Arc<Git>, location: Location, scratch: &Path) -> Self {
-        let (settings, plain) = (OnceLock::new(), OnceLock::new());
-        Self { git, location, scratch: scratch.to_owned(), aside: None, settings, plain }
+        Self {
+            git,
+            location,
+            scratch: scratch.to_owned(),
+            aside: None,
+            settings: OnceLock::new(),
+            plain: OnceLock::new(),
+            newest: Mutex::default(),
+        }
     }
 
     /// The same objects, with new ones going to a folder below `scratch` instead.
@@ -72,14 +82,28 @@ impl Objects {
         Ok(self.scratch.join(name))
     }
 
-    /// The settings of the operator and the repository; read once.
+    /// The settings of the operator and the repository that anything here goes by; read once.
     pub(super) fn settings(&self) -> Result<&Settings, GitError> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }
-        let mut call = self.real_call(&self.location.git_dir);
-        call.with_operator_settings().args(["config", "--list", "--includes", "-z"]);
-        let settings = Settings::parse(&call.run()?.stdout);
+        let place = self.scratch.join("settings");
+        let own = [self.location.common_dir.join("config"), self.location.git_dir.join("config.worktree")];
+        let files: Vec<PathBuf> = self.git.settings_files().into_iter().chain(own).collect();
+        let stamps = remembered::stamps(&files);
+        let known = stamps.as_ref().and_then(|stamps| remembered::recall(&place, stamps));
+        let settings = match known {
+            Some(settings) => settings,
+            None => {
+                let mut call = self.real_call(&self.location.git_dir);
+                call.with_operator_settings().args(["config", "--list", "--includes", "-z"]);
+                let settings = Settings::parse(&call.run()?.stdout);
+                if let (Some(stamps), true) = (stamps, disk::is_folder(&self.scratch)?) {
+                    remembered::remember(&place, stamps, &settings);
+                }
+                settings
+            }
+        };
         Ok(self.settings.get_or_init(|| settings))
     }
 
@@ -155,6 +179,19 @@ impl Objects {
         let mut call = self.call()?;
         call.args(["merge-base", "--is-ancestor", old.as_str(), new.as_str()]).fine(&[0, 1]);
         Ok(call.run()?.code == 0)
+    }
+
+    /// The id of a commit's bytes, where it is the one that was stored last.
+    pub(super) fn stored(&self, bytes: &[u8]) -> Option<CommitId> {
+        let newest = self.newest.lock().ok()?;
+        newest.as_ref().filter(|(known, _)| known == bytes).map(|(_, id)| id.clone())
+    }
+
+    /// Remembers the commit that was stored last.
+    pub(super) fn has_stored(&self, bytes: Vec<u8>, id: &CommitId) {
+        if let Ok(mut newest) = self.newest.lock() {
+            *newest = Some((bytes, id.clone()));
+        }
     }
 
     /// The parents of a commit.

@@ -7,20 +7,20 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::error::GitError;
+use super::pipes::{Came, Pipes};
 use crate::fault;
 
 /// How long one git command may take before it is killed.
@@ -114,6 +114,8 @@ impl FromStr for Version {
 #[derive(Debug)]
 pub struct Git {
     program: OsString,
+    /// Where it was found.
+    found: OnceLock<OsString>,
     path: OsString,
     home: Vec<(&'static str, OsString)>,
     guard: Option<File>,
@@ -131,6 +133,7 @@ impl Git {
             .collect();
         Self {
             program: "git".into(),
+            found: OnceLock::new(),
             path: env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
             home,
             guard: None,
@@ -151,6 +154,7 @@ impl Git {
     #[must_use]
     pub fn with_program(mut self, program: &Path) -> Self {
         self.program = program.into();
+        self.found = OnceLock::new();
         self
     }
 
@@ -174,6 +178,28 @@ impl Git {
     pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
+    }
+
+    /// The program by its path; by its name where it is not found, so that its start says so.
+    fn program(&self) -> &OsStr {
+        self.found.get_or_init(|| locate(&self.program, &self.path).unwrap_or_else(|| self.program.clone()))
+    }
+
+    /// The files that the operator's own settings are read from, whether they exist or not.
+    pub(super) fn settings_files(&self) -> Vec<PathBuf> {
+        let value = |name: &str| {
+            self.home
+                .iter()
+                .find(|(known, value)| *known == name && !value.is_empty())
+                .map(|(_, value)| PathBuf::from(value))
+        };
+        if let Some(global) = value("GIT_CONFIG_GLOBAL") {
+            return vec![global];
+        }
+        let home = value("HOME");
+        let general = value("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
+        let general = general.map(|folder| folder.join("git/config"));
+        general.into_iter().chain(home.map(|home| home.join(".gitconfig"))).collect()
     }
 
     /// How many git processes were started so far.
@@ -308,7 +334,7 @@ impl Call<'_> {
 
     /// Runs the command to its end, or to its time limit.
     pub(super) fn run(&mut self) -> Result<Said, GitError> {
-        let mut command = Command::new(&self.git.program);
+        let mut command = Command::new(self.git.program());
         for option in OPTIONS {
             command.args(["-c", option]);
         }
@@ -356,41 +382,16 @@ impl Call<'_> {
             // It may be gone already, which is what is wanted.
             fault::point!("git.kill").ok().and(group).map(|group| killpg(group, Signal::SIGKILL).ok());
         };
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let input = self.input.take();
-        let most = self.most;
-        let mut timed_out = false;
-        let (fed, out, err) = thread::scope(|scope| {
-            let (ended, end) = mpsc::channel();
-            let ended_too = ended.clone();
-            let fed = stdin.zip(input).map(|(mut stdin, input)| {
-                scope.spawn(move || fault::write!("git.input", &input, |input| stdin.write_all(input)))
-            });
-            let out = scope.spawn(move || {
-                let bytes = stdout.map(|stream| drain(stream, most));
-                ended.send(bytes.as_ref().is_some_and(|bytes| bytes.len() > most)).ok();
-                bytes.unwrap_or_default()
-            });
-            let err = scope.spawn(move || {
-                let bytes = stderr.map(|stream| drain(stream, usize::MAX));
-                ended_too.send(false).ok();
-                bytes.unwrap_or_default()
-            });
-            for _ in 0..2 {
-                match end.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                    Ok(false) => {}
-                    Ok(true) => kill(),
-                    Err(_) => {
-                        timed_out = true;
-                        kill();
-                        break;
-                    }
-                }
-            }
-            let fed = fed.map_or(Ok(()), |fed| fed.join().unwrap_or(Ok(())));
-            (fed, out.join().unwrap_or_default(), err.join().unwrap_or_default())
+        // One that was not given all of its input has answered another question.
+        let moved = Pipes::of(&mut child, self.input.take()).and_then(|mut pipes| {
+            let came = pipes.run(self.most, deadline)?;
+            Ok((came, pipes.out, pipes.err))
         });
-        // Both pipes are closed: the child has ended, or is about to.
+        let mut timed_out = matches!(moved, Ok((Came::TooLate, ..)));
+        if !matches!(moved, Ok((Came::ToItsEnd, ..))) {
+            kill();
+        }
+        // Its pipes are closed: it has ended, or is about to.
         let mut pause = Duration::from_micros(50);
         let status = loop {
             if let Some(status) = child.try_wait().map_err(|source| self.cannot_start(source))? {
@@ -407,25 +408,23 @@ impl Call<'_> {
         if timed_out {
             return Err(GitError::TimedOut { command: self.words(), dir: self.dir.clone(), limit });
         }
-        // A child that stops reading early says why through its exit code. One that was not given all of its input has
-        // answered another question.
-        match fed {
-            Err(source) if source.kind() != ErrorKind::BrokenPipe => return Err(self.cannot_start(source)),
-            _ => {}
-        }
+        let (_, out, err) = moved.map_err(|source| self.cannot_start(source))?;
+        let most = self.most;
         let cut = out.len() > most;
         let stdout = if cut { out[..most].to_vec() } else { out };
         Ok((status, Said { code: 0, stdout, stderr: String::from_utf8_lossy(&err).into_owned(), cut }))
     }
 }
 
-/// Reads a stream to its end, or to one byte past `most`.
-fn drain(stream: impl Read, most: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    // A read error means that the child is gone; its exit code tells the rest.
-    stream.take(limit).read_to_end(&mut bytes).ok();
-    bytes
+/// Where a program is, as `execvp` finds it; folders that are relative to whatever the child works in are not looked at.
+/// One that is named by its path starts without a copy of this process: a lookup in another `PATH` than our own needs one.
+fn locate(program: &OsStr, path: &OsStr) -> Option<OsString> {
+    if Path::new(program).components().count() > 1 {
+        return None;
+    }
+    let places = env::split_paths(path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(program));
+    let runs = |file: &PathBuf| file.is_file() && access(file, AccessFlags::X_OK).is_ok();
+    places.into_iter().find(runs).map(PathBuf::into_os_string)
 }
 
 /// The end of a text, cut at a character.

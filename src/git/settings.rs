@@ -14,6 +14,10 @@ const FAITHFUL: &[(&str, &[&str])] = &[
 ];
 const BOOL: &[&str] = &["true", "false"];
 
+/// The settings that anything else here goes by.
+const USED: [&str; 6] =
+    ["core.worktree", "extensions.objectformat", "user.name", "user.email", "committer.name", "committer.email"];
+
 /// How the repository names its objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectFormat {
@@ -42,6 +46,25 @@ impl Settings {
                 })
                 .collect(),
         )
+    }
+
+    /// Those that were remembered.
+    pub(super) fn of(settings: Vec<(String, String)>) -> Self {
+        Self(settings)
+    }
+
+    /// Those that anything here goes by. The others may hold what nobody else should read, such as tokens.
+    pub(super) fn used(&self) -> Vec<(String, String)> {
+        let is_used = |name: &str| {
+            let filter = name.strip_prefix("filter.").and_then(|name| name.rsplit_once('.'));
+            USED.contains(&name) || FAITHFUL.iter().any(|(known, _)| *known == name) || filter.is_some_and(is_program)
+        };
+        self.0.iter().filter(|(name, _)| is_used(name)).cloned().collect()
+    }
+
+    /// Whether other files are named that are read as well.
+    pub(super) fn includes(&self) -> bool {
+        self.0.iter().any(|(name, _)| name.starts_with("include.") || name.starts_with("includeif."))
     }
 
     /// The value of a setting; section and name in lower case.
@@ -87,8 +110,8 @@ impl Settings {
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .filter_map(|(name, _)| {
-                let (driver, what) = name.strip_prefix("filter.")?.rsplit_once('.')?;
-                matches!(what, "clean" | "smudge" | "process").then(|| driver.to_owned())
+                let filter = name.strip_prefix("filter.")?.rsplit_once('.')?;
+                is_program(filter).then(|| filter.0.to_owned())
             })
             .collect();
         names.sort();
@@ -101,6 +124,11 @@ impl Settings {
         let first = |own, general| self.get(own).or_else(|| self.get(general));
         Signature::new(first("committer.name", "user.name")?, first("committer.email", "user.email")?)
     }
+}
+
+/// Whether this is a filter's setting that names a program.
+fn is_program((_, what): (&str, &str)) -> bool {
+    matches!(what, "clean" | "smudge" | "process")
 }
 
 fn normal(value: &str) -> String {

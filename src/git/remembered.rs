@@ -1,0 +1,74 @@
+//! The settings as git told them the last time: to ask it costs a process, and every tick asks.
+//!
+//! What git goes by are a few files whose names are known. Settings are remembered with what each of those files was; as
+//! long as every one of them is that very file still, git would say the same. Nothing depends on this: what cannot be
+//! remembered, read or believed is asked of git again.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk;
+use super::settings::Settings;
+
+/// What a file was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What is remembered.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    /// The files that git reads, in its order; none for one that does not exist.
+    files: Vec<(PathBuf, Option<Stamp>)>,
+    settings: Vec<(String, String)>,
+}
+
+/// What these files are now; none where that cannot be told.
+pub(super) fn stamps(files: &[PathBuf]) -> Option<Stamps> {
+    let stamp = |path: &PathBuf| {
+        let found = disk::look_through(path).ok()?;
+        let stamp = found.map(|meta| Stamp {
+            device: meta.dev(),
+            inode: meta.ino(),
+            bytes: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        });
+        Some((path.clone(), stamp))
+    };
+    files.iter().map(stamp).collect::<Option<Vec<_>>>().map(Stamps)
+}
+
+/// What the files that git reads were at one time.
+#[derive(Debug)]
+pub(super) struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
+
+/// The settings that were remembered for files that are still the same.
+pub(super) fn recall(place: &Path, now: &Stamps) -> Option<Settings> {
+    let meta = disk::look(place).ok()??;
+    let memory: Memory = serde_json::from_slice(&disk::read(place).ok()??).ok()?;
+    // A file that changed within the second in which it was remembered may have changed again since without showing it.
+    let old = |stamp: &Stamp| stamp.modified.0.max(stamp.changed.0) + 1 < meta.mtime();
+    let holds = memory.files == now.0 && now.0.iter().filter_map(|(_, stamp)| stamp.as_ref()).all(old);
+    holds.then(|| Settings::of(memory.settings))
+}
+
+/// Remembers settings that were read after the files had been looked at.
+pub(super) fn remember(place: &Path, before: Stamps, settings: &Settings) {
+    // Where other files are read as well, depending on who knows what, the names alone do not tell.
+    if settings.includes() {
+        return;
+    }
+    let memory = Memory { files: before.0, settings: settings.used() };
+    // Best effort: what is not remembered is asked again.
+    if let Ok(bytes) = serde_json::to_vec(&memory) {
+        let _ = disk::write_plainly(place, &bytes);
+    }
+}
