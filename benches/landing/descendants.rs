@@ -1,12 +1,10 @@
-//! Waiting for everything that a tick has started, however far it went its own way, and what all of it took.
+//! Waiting for everything that a tick has started, however far it went its own way.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 /// How long what was started may go on.
@@ -36,11 +34,4 @@ pub fn settle() {
         assert!(begun.elapsed() < LIMIT, "what was started does not end");
         sleep(Duration::from_millis(1));
     }
-}
-
-/// The processor time of all that was started and is gone, this far.
-pub fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage");
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Duration::from_micros(microseconds.unsigned_abs())
 }

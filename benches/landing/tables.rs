@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::bare::Bare;
 use super::counted::{Gits, trace};
-use super::descendants::{adopt, are_gone, processor_time, settle};
+use super::descendants::{adopt, are_gone, settle};
 use super::support::{
-    LIMIT, NAME, Place, argument, children_peak, figures, fsyncs, head, line, once, part_of, quiet, row, timed,
+    LIMIT, NAME, Place, argument, children_peak, figures, fsyncs, head, line, once, part_of, processor_time, quiet,
+    row, timed,
 };
 
 /// How often the floor is measured.

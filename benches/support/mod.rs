@@ -14,6 +14,9 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
 /// How wide the names of rows are.
 pub const NAME: usize = 44;
 /// How long a landing may take before it has failed.
@@ -91,8 +94,14 @@ pub fn fsyncs(times: usize, folder: &Path) -> Vec<Duration> {
 /// this goes in the order of its size.
 #[expect(clippy::cast_precision_loss, reason = "a few MiB")]
 pub fn children_peak() -> f64 {
-    use nix::sys::resource::{UsageWho, getrusage};
     getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
+}
+
+/// The processor time of all children that have been waited for, and of theirs.
+pub fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage");
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(microseconds.unsigned_abs())
 }
 
 /// Runs git in a folder.

@@ -11,3 +11,4 @@
 pub mod clis;
 pub mod model_server;
 pub mod night;
+pub mod past;
