@@ -14,7 +14,7 @@ use super::counted::{Gits, trace};
 use super::descendants::{adopt, are_gone, settle};
 use super::support::{
     LIMIT, NAME, Place, argument, children_peak, figures, fsyncs, head, line, once, part_of, processor_time, quiet,
-    row, timed,
+    timed,
 };
 
 /// How often the floor is measured.
@@ -201,7 +201,10 @@ fn drain(stages: usize, parallel: usize) {
     settle();
     let processor = (processor_time().saturating_sub(used)) / u32::try_from(stages).unwrap_or(1);
     let apart = landings.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
-    println!("{}", row(NAME, &format!("{stages} queued, {parallel} at once: from one to the next"), apart));
+    println!("{stages} queued, {parallel} at once");
+    if parallel == 1 {
+        line("  from one to the next", apart);
+    }
     line("  processor time of each", vec![processor]);
     #[expect(clippy::cast_precision_loss, reason = "some thousand")]
     let rate = stages as f64 / landings.last().map_or(f64::NAN, Duration::as_secs_f64) * 60.0;
