@@ -6,12 +6,14 @@
 
 #![allow(clippy::expect_used, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a benchmark prints")]
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use autometta::files::home::{Home, repo_id};
+use support::{NAME, children_peak, git, head, line, once, quiet, timed};
 
 /// How many subscribers, and how often a fire over them is timed.
 const FLEETS: [(usize, usize); 4] = [(1, 60), (6, 60), (100, 40), (1_000, 20)];
@@ -35,8 +37,7 @@ impl Fleet {
             &["config", "user.email", "operator@local"],
             &["commit", "-qm", "Begin", "--allow-empty"],
         ] {
-            let done = Command::new("git").args(words).current_dir(&fleet.first).status().expect("git");
-            assert!(done.success(), "git {words:?}");
+            git(&fleet.first, words);
         }
         fleet.run(&["init"], &fleet.first);
         fleet
@@ -47,14 +48,13 @@ impl Fleet {
     }
 
     fn command(&self, words: &[&str], folder: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_autometta"));
-        command.args(words).current_dir(folder).env("AUTOMETTA_HOME", self.home());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut command = quiet(env!("CARGO_BIN_EXE_autometta"), words, folder);
+        command.env("AUTOMETTA_HOME", self.home());
         command
     }
 
     fn run(&self, words: &[&str], folder: &Path) {
-        assert!(self.command(words, folder).status().expect("autometta").success(), "autometta {words:?}");
+        once(self.command(words, folder));
     }
 
     /// Copies until there are so many, and lets each have its first tick.
@@ -77,40 +77,11 @@ impl Fleet {
     }
 }
 
-fn timed(times: usize, mut make: impl FnMut() -> Command) -> Vec<Duration> {
-    (0..times)
-        .map(|_| {
-            let mut command = make();
-            let begun = Instant::now();
-            assert!(command.status().expect("it runs").success());
-            begun.elapsed()
-        })
-        .collect()
-}
-
-fn line(name: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{name:<44} {:>9.2} {:>9.2} {:>9.2}", at(50), at(10), at(90));
-}
-
-/// The largest memory that a child has taken so far, in MiB.
-#[expect(clippy::cast_precision_loss, reason = "a few MiB")]
-fn peak() -> f64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
-}
-
 fn main() {
     let mut fleet = Fleet::new();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{:<44} {:>9} {:>9} {:>9}   ({cores} cores)", "milliseconds", "median", "p10", "p90");
-    let nothing = || {
-        let mut command = Command::new("/bin/true");
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command
-    };
-    line("start /bin/true", timed(60, nothing));
+    println!("{}   ({cores} cores)", head(NAME));
+    line("start /bin/true", timed(60, || quiet("/bin/true", &[], Path::new("/"))));
     for (count, times) in FLEETS {
         fleet.grow(count);
         if count == 1 {
@@ -124,5 +95,5 @@ fn main() {
     }
     line("subscribers, 1,000", timed(20, || fleet.command(&["subscribers"], &fleet.first)));
     line("status --all, 1,000", timed(20, || fleet.command(&["status", "--all"], &fleet.first)));
-    println!("\n{:<44} {:>9.1} MiB", "peak memory of all of these", peak());
+    println!("\n{:<NAME$} {:>9.1} MiB", "peak memory of all of these", children_peak());
 }

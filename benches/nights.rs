@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a bench reports")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use autometta::sim::chaos::{KINDS, Script};
 use autometta::sim::trial::{Outcome, Story, report, shrink, try_night};
 use autometta::sim::truth::CHECKS;
 use autometta::tick::engine::turn;
+use support::argument;
 
 #[derive(Default)]
 struct Sum {
@@ -35,14 +38,9 @@ impl Sum {
     }
 }
 
-fn argument(name: &str, default: u64) -> u64 {
-    let mut words = std::env::args().skip_while(|word| word != name).skip(1);
-    words.next().and_then(|word| word.parse().ok()).unwrap_or(default)
-}
-
 fn main() {
-    let (seeds, from) = (argument("--seeds", 200), argument("--from", 0));
-    let threads = argument("--threads", 2);
+    let (seeds, from) = (argument("--seeds", 200_u64), argument("--from", 0_u64));
+    let threads = argument("--threads", 2_u64);
     let next = AtomicU64::new(from);
     let sum = Mutex::new(Sum::default());
     let begun = Instant::now();

@@ -5,13 +5,18 @@
 
 #![allow(clippy::expect_used, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a benchmark prints")]
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+
+use support::{children_peak, git, head, once, quiet, row, timed};
 
 /// How often each thing is done.
 const TIMES: usize = 30;
+/// How wide the names of rows are.
+const WIDTH: usize = 52;
 
 struct Fleet {
     root: tempfile::TempDir,
@@ -25,17 +30,15 @@ impl Fleet {
         for words in
             [&["init", "-q", "-b", "main"][..], &["config", "user.name", "O"], &["config", "user.email", "o@l"]]
         {
-            assert!(Command::new("git").args(words).current_dir(&first).status().expect("git").success());
+            git(&first, words);
         }
-        let git = |words: &[&str]| Command::new("git").args(words).current_dir(&first).status().expect("git").success();
-        assert!(git(&["commit", "-q", "--allow-empty", "-m", "Begin"]));
+        git(&first, &["commit", "-q", "--allow-empty", "-m", "Begin"]);
         for number in 0..repos {
             let repo = fleet.repo(number);
             if number > 0 {
                 copy(&first.join(".git"), &repo.join(".git"));
             }
-            let done = fleet.command(&["init"], &repo).stdout(Stdio::null()).status().expect("autometta");
-            assert!(done.success(), "init of {}", repo.display());
+            once(fleet.command(&["init"], &repo));
             let path = repo.join("state/state.yaml");
             let empty = fs::read_to_string(&path).expect("state");
             fs::write(&path, with_stages(&empty, stages)).expect("state");
@@ -48,8 +51,8 @@ impl Fleet {
     }
 
     fn command(&self, words: &[&str], at: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_autometta"));
-        command.args(words).current_dir(at).env("AUTOMETTA_HOME", self.root.path().join("home"));
+        let mut command = quiet(env!("CARGO_BIN_EXE_autometta"), words, at);
+        command.env("AUTOMETTA_HOME", self.root.path().join("home"));
         command
     }
 }
@@ -94,25 +97,9 @@ fn with_stages(empty: &str, stages: usize) -> String {
     text
 }
 
-fn measure(name: &str, mut make: impl FnMut() -> Command) {
-    let mut times: Vec<Duration> = (0..TIMES)
-        .map(|_| {
-            let mut command = make();
-            let begun = Instant::now();
-            assert!(command.stdout(Stdio::null()).status().expect("it runs").success());
-            begun.elapsed()
-        })
-        .collect();
-    times.sort();
-    let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{name:<52} {:>9.2} {:>9.2} {:>9.2} {:>9.1}", at(50), at(10), at(90), peak());
-}
-
-/// The largest memory of any child so far, in MiB; the rows are in the order of their size.
-#[expect(clippy::cast_precision_loss, reason = "a few MiB")]
-fn peak() -> f64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
+/// Rows are in the order of their memory.
+fn measure(name: &str, make: impl FnMut() -> Command) {
+    println!("{} {:>9.1}", row(WIDTH, name, timed(TIMES, make)), children_peak());
 }
 
 fn number(name: &str, usual: usize) -> usize {
@@ -121,7 +108,7 @@ fn number(name: &str, usual: usize) -> usize {
 
 fn main() {
     let (repos, few) = (number("FLEET", 500), number("STAGES", 3));
-    println!("{:<52} {:>9} {:>9} {:>9} {:>9}", "milliseconds", "median", "p10", "p90", "peak MiB");
+    println!("{} {:>9}", head(WIDTH), "peak MiB");
     let one = Fleet::new(1, 100);
     measure("status, one repository with 101 stages", || one.command(&["status"], &one.repo(0)));
     // What the queue keeps is about a hundred stages; the others stand in the archive, which nobody reads for this.
@@ -133,8 +120,7 @@ fn main() {
     measure("the same with 10,000 in the archive", || one.command(&["status"], &one.repo(0)));
     let fleet = Fleet::new(repos, few);
     // Every one has had a tick, as a fleet with a timer has.
-    let _ =
-        fleet.command(&["tick"], fleet.root.path()).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("tick");
+    let _ = fleet.command(&["tick"], fleet.root.path()).stderr(Stdio::null()).status().expect("tick");
     let name = format!("status --all, {repos} repositories of {} stages", few + 1);
     measure(&name, || fleet.command(&["status", "--all"], fleet.root.path()));
     measure("the same as --json", || fleet.command(&["status", "--all", "--json"], fleet.root.path()));

@@ -1,182 +1,128 @@
-//! How long a tick, a landing and starting anything at all take: medians with their spread, in one run, each beside
-//! what the machine needs for the least that could be done.
+//! How long a tick and starting anything at all take: medians with their spread, in one run, each beside what the machine
+//! needs for the least that could be done.
 //!
 //! `cargo bench` prints a table; `docs/performance.md` holds one with the machine that it was measured on.
 
 #![allow(clippy::expect_used, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a benchmark prints")]
 
+#[path = "../tests/support/past.rs"]
+mod past;
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use support::{LIMIT, NAME, Place, children_peak, figures, fsyncs, head, line, once, processor_time, quiet};
 
 /// How often each thing is done.
 const TIMES: usize = 60;
-/// How many stages are landed.
-const STAGES: usize = 30;
-
-struct Place {
-    root: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let root = tempfile::Builder::new().prefix("autometta-bench-").tempdir().expect("dir");
-        let place = Self { root };
-        fs::create_dir(place.repo()).expect("repo");
-        for words in [
-            &["init", "-q", "-b", "main"][..],
-            &["config", "user.name", "Operator"],
-            &["config", "user.email", "operator@local"],
-        ] {
-            place.git(words);
-        }
-        fs::write(place.repo().join(".gitignore"), "/state/\n/.autometta.local.yaml\n").expect("file");
-        place.git(&["add", "-A"]);
-        place.git(&["commit", "-qm", "Begin"]);
-        place.autometta(&["init"]);
-        place
-    }
-
-    fn repo(&self) -> PathBuf {
-        self.root.path().join("repo")
-    }
-
-    fn git(&self, words: &[&str]) {
-        let done = Command::new("git").args(words).current_dir(self.repo()).status().expect("git");
-        assert!(done.success(), "git {words:?}");
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_autometta"));
-        command.args(words).current_dir(self.repo()).env("AUTOMETTA_HOME", self.root.path().join("home"));
-        command.stdout(Stdio::null()).stdin(Stdio::null());
-        command
-    }
-
-    fn autometta(&self, words: &[&str]) {
-        let done = self.command(words).status().expect("autometta");
-        assert!(done.success(), "autometta {words:?}");
-    }
-
-    fn card(&self, number: usize) -> String {
-        let stage = format!("{number:04}-work");
-        let text = format!(
-            "# Stage card {stage}: Write one file\n\n## Metadata\n- **Worker:** Script <script@local>\n\
-             - **Verifier:** Check <check@local>\n\n## Objective\nOne file.\n\n## Deliverables\n1. `f{number}`: it\n\n\
-             ## Acceptance criteria\n1. it is there\n\n## Acceptance command\n```sh\ntest -e f{number}\n```\n\n\
-             ## Script\n```sh\necho {number} >f{number}\n```\n"
-        );
-        let path = format!("stage-cards/{stage}.md");
-        fs::create_dir_all(self.repo().join("stage-cards")).expect("folder");
-        fs::write(self.repo().join(&path), text).expect("card");
-        path
-    }
-}
-
-fn quiet(program: &str, words: &[&str], folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.args(words).current_dir(folder).stdout(Stdio::null()).stdin(Stdio::null());
-    command
-}
-
-fn timed(mut make: impl FnMut() -> Command) -> Vec<Duration> {
-    (0..TIMES)
-        .map(|_| {
-            let mut command = make();
-            let begun = Instant::now();
-            assert!(command.status().expect("it runs").success());
-            begun.elapsed()
-        })
-        .collect()
-}
-
-fn line(name: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{name:<44} {:>9.2} {:>9.2} {:>9.2}", at(50), at(10), at(90));
-}
-
-/// The largest memory that a program took, in MiB, as the kernel told its parent.
-fn peak(mut command: Command) -> f64 {
-    let before = children_peak();
-    assert!(command.status().expect("it runs").success());
-    children_peak().max(before)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a few MiB")]
-fn children_peak() -> f64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
-}
+/// How many finished stages a long past has.
+const PAST: usize = 10_000;
+/// How many of them stay in the state, as the manifest has it by default.
+const KEPT: usize = 100;
 
 fn main() {
     let idle = Place::new();
     // First, while no larger child has been waited for: the kernel keeps the largest of all.
-    let memory = peak(idle.command(&["tick", "--repo", "."]));
-    println!("{:<44} {:>9} {:>9} {:>9}", "milliseconds", "median", "p10", "p90");
+    once(idle.tick());
+    let memory = children_peak();
+    println!("{}", head(NAME));
     line("start /bin/true", timed(|| quiet("/bin/true", &[], Path::new("/"))));
     line("start git (rev-parse HEAD)", timed(|| quiet("git", &["rev-parse", "HEAD"], &idle.repo())));
-    line("write and fsync a file and its folder", fsyncs(idle.root.path()));
+    line("write and fsync a file and its folder", fsyncs(TIMES, idle.root()));
     line("autometta --version", timed(|| idle.command(&["--version"])));
-    line("idle tick, one repository", timed(|| idle.command(&["tick", "--repo", "."])));
+    line("idle tick, one repository", timed(|| idle.tick()));
     line("idle tick, all subscribers (one)", timed(|| idle.command(&["tick"])));
     line("status --json", timed(|| idle.command(&["status", "--json"])));
-    let busy = Place::new();
-    let mut landings = Vec::new();
-    for number in 1..=STAGES {
-        let card = busy.card(number);
-        busy.autometta(&["add-stage", &card]);
-        let begun = Instant::now();
-        busy.autometta(&["tick", "--repo", "."]);
-        let landed = busy.repo().join(format!("f{number}"));
-        while !landed.exists() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "stage {number} does not land");
-            std::thread::sleep(Duration::from_micros(500));
+    long_past();
+    println!("\n{:<NAME$} {memory:>9.1} MiB", "idle tick, peak memory");
+    println!("{:<NAME$} {:>9.1} MiB", "supervisor, peak memory", supervisor_peak(&Place::new()));
+}
+
+/// Idle ticks after nothing, after as many stages as the state keeps and after very many, by turns, so that whatever else
+/// the machine does is the same for all of them.
+fn long_past() {
+    let places = [after(0, 0), after(KEPT, 0), after(KEPT, PAST)];
+    let mut times = [const { Vec::new() }; 3];
+    let mut processor = times.clone();
+    for _ in 0..TIMES {
+        for ((place, times), processor) in places.iter().zip(&mut times).zip(&mut processor) {
+            let used = processor_time();
+            times.push(once(place.tick()));
+            processor.push(processor_time().saturating_sub(used));
         }
-        landings.push(begun.elapsed());
-        settle(&busy);
     }
-    line("card queued → landed (worker, gate, verifier)", landings);
-    println!("\n{:<44} {memory:>9.1} MiB", "idle tick, peak memory");
-    println!("{:<44} {:>9.1} MiB", "supervisor, peak memory", supervisor_peak(&busy));
+    for (name, times) in [("idle tick by turns", times), ("  its processor time", processor)] {
+        let [none, few, many] = times.clone().map(|times| figures(times)[0]);
+        let [at_first, kept, archived] = times;
+        line(&format!("{name}: no stage"), at_first);
+        line("  100 finished stages, in the state", kept);
+        line("  10,000 more of them, archived", archived);
+        println!("{:<NAME$} {:>9.3}", "  those 10,000 make it so many times as long", many / few);
+        println!("{:<NAME$} {:>9.3}", "  and all of them", many / none);
+    }
 }
 
-/// Waits until the last tick of a landing has let go of the lock, so that measurements do not run into each other.
-fn settle(place: &Place) {
-    let lock = fs::File::open(place.repo().join("state/.tick.lock")).expect("lock");
-    lock.lock().expect("locked");
+/// A repository with stages that have landed: some in its state, and what others have left that are archived.
+fn after(finished: usize, archived: usize) -> Place {
+    let place = Place::new();
+    if finished > 0 {
+        place.queue(&[place.card(1)]);
+        once(place.tick());
+        place.wait(vec![1], Instant::now());
+        let path = place.repo().join("state/state.yaml");
+        let state = come_to_rest(&place, &path);
+        let begin = state.find("- id: 0001-work").expect("the stage");
+        let end = state.find("stage_count: 1").expect("the end");
+        let stage = &state[begin..end];
+        let stages = (1..=finished).map(|number| stage.replace("0001-work", &format!("{number:04}-work")));
+        let text = format!("{}{}stage_count: {finished}\n", &state[..begin], stages.collect::<String>());
+        fs::write(&path, text).expect("state");
+        let alone = stage.replacen("- ", "  ", 1).replace("\n  ", "\n");
+        past::leave(&place.repo().join("state"), "0001-work", &alone[2..], 0..archived);
+    }
+    once(place.tick());
+    place
 }
 
-fn fsyncs(folder: &Path) -> Vec<Duration> {
-    (0..TIMES)
-        .map(|_| {
-            let begun = Instant::now();
-            let path = folder.join("synced");
-            fs::write(&path, [0_u8; 3000]).expect("file");
-            fs::File::open(&path).and_then(|file| file.sync_all()).expect("sync");
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).expect("sync");
-            begun.elapsed()
-        })
-        .collect()
+/// Ticks until there is nothing left to do; gives the state.
+fn come_to_rest(place: &Place, path: &Path) -> String {
+    let begun = Instant::now();
+    let mut before = String::new();
+    loop {
+        place.settle();
+        once(place.tick());
+        let state = fs::read_to_string(path).expect("state");
+        if state == before && !state.contains("notices:") {
+            return state;
+        }
+        assert!(begun.elapsed() < LIMIT, "it does not come to rest: {}", place.last_words());
+        before = state;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn timed(make: impl FnMut() -> Command) -> Vec<Duration> {
+    support::timed(TIMES, make)
 }
 
 /// The peak memory of a live supervisor, read from the kernel while its agent sleeps.
 #[expect(clippy::cast_precision_loss, reason = "a few MiB")]
 fn supervisor_peak(place: &Place) -> f64 {
-    let number = STAGES + 1;
-    let card = place.card(number);
+    let card = place.card(1);
     let path = place.repo().join(&card);
     let text = fs::read_to_string(&path)
         .expect("card")
         .replace("echo ", "while [ ! -e \"$HOME/go\" ]; do sleep 0.05; done\necho ");
     fs::write(&path, text).expect("card");
-    place.autometta(&["add-stage", &card]);
-    let home = place.root.path().join("agents");
+    place.queue(&[card]);
+    let home = place.root().join("agents");
     fs::create_dir(&home).expect("folder");
-    let mut tick = place.command(&["tick", "--repo", "."]);
+    let mut tick = place.tick();
     assert!(tick.env("HOME", &home).status().expect("tick").success());
-    let run = place.repo().join(format!("state/runs/{number:04}-work.1.worker"));
+    let run = place.repo().join("state/runs/0001-work.1.worker");
     let begun = Instant::now();
     let pid = loop {
         let started = fs::read(run.join("started.json")).ok();
@@ -196,10 +142,9 @@ fn supervisor_peak(place: &Place) -> f64 {
         .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);
     fs::write(home.join("go"), "").expect("file");
-    let landed = place.repo().join(format!("f{number}"));
-    while !landed.exists() && begun.elapsed() < Duration::from_secs(30) {
+    while !place.has_landed(1) && begun.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    settle(place);
+    place.settle();
     kib as f64 / 1024.0
 }

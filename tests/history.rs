@@ -15,10 +15,10 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use support::night::{HAND_IN, Night, SAY_PASS};
+use support::past;
 
 /// What was done below the state directory and home.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,34 +80,8 @@ fn work(night: &Night, stage: &str) -> (Counted, Counted) {
 
 /// Makes everything there that this many landed stages leave, all of it long over.
 fn age(night: &Night, first: usize, stages: usize) {
-    let state = night.repo.join("state");
-    let put = |name: String, text: &str| {
-        let path = state.join(name);
-        fs::create_dir_all(path.parent().expect("parent")).expect("folder");
-        fs::write(path, text).expect("file");
-    };
     let archived = night.read("repo/state/archive/01-a.yaml");
-    for number in first..first + stages {
-        let id = format!("{number:06}-old");
-        put(format!("archive/{id}.yaml"), &archived.replace("01-a", &id));
-        for role in ["worker", "gate", "verifier"].iter().take(if number % 3 == 0 { 3 } else { 1 }) {
-            put(format!("runs/{id}.1.{role}/run.json"), "{}");
-            put(format!("runs/{id}.1.{role}/exit.json"), "{}");
-            let link = state.join(format!("logs/{id}-{role}.log"));
-            symlink(format!("../runs/{id}.1.{role}/stdout.log"), link).expect("link");
-        }
-        for folder in ["handoffs", "verifiers", "questions"] {
-            put(format!("{folder}/{id}.json"), "{}");
-        }
-        put(format!("answers/{id}.md"), "yes");
-        put(format!("cards/{number:064x}.md"), "card");
-        put(format!("journal/parts/{number:064x}"), "part");
-    }
-    // The chain of a line is that of the lines before it, which no tick reads.
-    let ledger = state.join("ledger.jsonl");
-    let lines = fs::read_to_string(&ledger).expect("ledger");
-    let before = lines.lines().next().expect("line").to_owned() + "\n";
-    fs::write(&ledger, before.repeat(stages * 10_000 / before.len()) + &lines).expect("ledger");
+    past::leave(&night.repo.join("state"), "01-a", &archived, first..first + stages);
 }
 
 #[test]

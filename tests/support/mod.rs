@@ -12,3 +12,4 @@ pub mod clis;
 pub mod landed;
 pub mod model_server;
 pub mod night;
+pub mod past;
