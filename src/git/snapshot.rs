@@ -3,8 +3,8 @@
 //! One `git fast-import` stores blobs, tree and commit; the ref then moves by compare-and-swap, so a crash leaves the
 //! old snapshot or the new one. The history is one line of commits, whose reflog is kept.
 
-use std::path::Component;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -51,23 +51,26 @@ impl Repo {
             check_path(path)?;
         }
         let memory = self.scratch(&format!("snapshot-{}", name.as_str().replace('/', "-")))?;
-        let digest = digest(files);
+        let parts = Parts::of(files);
         for _ in 0..TRIES {
             let old = self.ref_tip(name)?;
-            let remembered = |tip: &CommitId| format!("{tip} {digest}\n").into_bytes();
-            if let Some(old) = &old
-                && disk::read(&memory)? == Some(remembered(old))
-            {
+            // Only what is remembered of the very tip counts.
+            let before = disk::read(&memory)?.and_then(|bytes| Parts::remembered(&bytes, old.as_ref()?));
+            if old.is_some() && before.as_ref() == Some(&parts) {
                 return Ok(Snapshot::Unchanged);
             }
-            let imported = self.import(old.as_ref(), files, message, at)?;
+            let imported = match self.import(old.as_ref(), before.as_ref(), files, message, at) {
+                // What it would stand on may be damaged: then it is written whole.
+                Err(_) if before.is_some() => self.import(old.as_ref(), None, files, message, at)?,
+                other => other?,
+            };
             if let Some(old) = old.as_ref().filter(|_| !imported.is_news) {
-                disk::write(&memory, &remembered(old))?;
+                disk::write(&memory, &parts.remember(old))?;
                 return Ok(Snapshot::Unchanged);
             }
             let expect = old.map_or(Expect::Absent, Expect::Is);
             if self.set_ref(name, &imported.commit, &expect)? == Moved::Yes {
-                disk::write(&memory, &remembered(&imported.commit))?;
+                disk::write(&memory, &parts.remember(&imported.commit))?;
                 return Ok(Snapshot::Written(imported.commit));
             }
         }
@@ -138,6 +141,7 @@ impl Objects {
     fn import(
         &self,
         old: Option<&CommitId>,
+        before: Option<&Parts>,
         files: &[(String, Vec<u8>)],
         message: &str,
         at: DateTime<Utc>,
@@ -147,9 +151,22 @@ impl Objects {
         let mut input = format!("feature done\ncommit refs/heads/snapshot\nmark :1\ncommitter {who}\n").into_bytes();
         push_data(&mut input, message.as_bytes());
         if let Some(old) = old {
-            input.extend_from_slice(format!("from {old}\ndeleteall\n").as_bytes());
+            input.extend_from_slice(format!("from {old}\n").as_bytes());
+            match before {
+                None => input.extend_from_slice(b"deleteall\n"),
+                Some(before) => {
+                    for path in before.0.keys().filter(|path| !files.iter().any(|(name, _)| name == *path)) {
+                        input.extend_from_slice(b"D ");
+                        input.extend_from_slice(&quoted(path.as_bytes()));
+                        input.push(b'\n');
+                    }
+                }
+            }
         }
-        for (path, content) in files {
+        // Those that stayed as they were are there already; a hundred of them at once would be kept as a pack, and packs
+        // pile up.
+        let is_news = |path: &str, content: &[u8]| before.is_none_or(|before| !before.has(path, content));
+        for (path, content) in files.iter().filter(|(path, content)| is_news(path, content)) {
             input.extend_from_slice(b"M 100644 inline ");
             input.extend_from_slice(&quoted(path.as_bytes()));
             input.push(b'\n');
@@ -187,13 +204,35 @@ fn check_path(path: &str) -> Result<(), GitError> {
     if is_plain { Ok(()) } else { Err(GitError::BadPath { path: path.to_owned(), why }) }
 }
 
-fn digest(files: &[(String, Vec<u8>)]) -> String {
-    let mut hash = Sha256::new();
-    for (path, content) in files {
-        for part in [path.as_bytes(), content.as_slice()] {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part);
-        }
+/// The files of a snapshot by their paths, each with the digest of its content.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts(BTreeMap<String, String>);
+
+impl Parts {
+    fn of(files: &[(String, Vec<u8>)]) -> Self {
+        Self(files.iter().map(|(path, content)| (path.clone(), digest(content))).collect())
     }
-    hex(&hash.finalize())
+
+    /// Whether a file is there with this content.
+    fn has(&self, path: &str, content: &[u8]) -> bool {
+        self.0.get(path).is_some_and(|known| *known == digest(content))
+    }
+
+    /// What is remembered of a snapshot: its commit, then a line for each file, and a last one that says that all is there.
+    fn remember(&self, tip: &CommitId) -> Vec<u8> {
+        let lines: Vec<String> = self.0.iter().map(|(path, digest)| format!("{digest} {path}\n")).collect();
+        format!("{tip}\n{}.\n", lines.concat()).into_bytes()
+    }
+
+    /// What was remembered of this commit; none where it was another one.
+    fn remembered(bytes: &[u8], tip: &CommitId) -> Option<Self> {
+        let lines =
+            std::str::from_utf8(bytes).ok()?.strip_suffix(".\n")?.strip_prefix(tip.as_str())?.strip_prefix('\n')?;
+        let pair = |line: &str| line.split_once(' ').map(|(digest, path)| (path.to_owned(), digest.to_owned()));
+        lines.lines().map(pair).collect::<Option<_>>().map(Self)
+    }
+}
+
+fn digest(content: &[u8]) -> String {
+    hex(&Sha256::digest(content))
 }

@@ -180,6 +180,84 @@ fn snapshots_are_kept_in_line_and_written_only_when_they_differ() {
 }
 
 #[test]
+fn snapshots_of_many_files_leave_no_pack_for_each() {
+    let world = World::new();
+    let repo = world.open();
+    let name = RefName::new("refs/autometta/state").expect("name");
+    let at = DateTime::from_timestamp(1_800_000_000, 0).expect("time");
+    let mut files: Vec<(String, Vec<u8>)> =
+        (0..200).map(|number| (format!("handoffs/{number}.json"), format!("{number}").into_bytes())).collect();
+    let packs = || {
+        let entries = std::fs::read_dir(world.top.join(".git/objects/pack")).expect("packs").flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "pack")).count()
+    };
+    repo.snapshot(&name, &files, "All", at).expect("snapshot");
+    let whole = packs();
+    for round in 0..5 {
+        files[7].1 = format!("round {round}").into_bytes();
+        files.remove(100);
+        repo.snapshot(&name, &files, "One of them", at).expect("snapshot");
+    }
+    assert_eq!(packs(), whole);
+    assert_eq!(world.git(&["ls-tree", "-r", "--name-only", name.as_str()]).lines().count(), 195);
+    assert_eq!(repo.read_snapshot(&name, "handoffs/7.json").expect("read").as_deref(), Some(&b"round 4"[..]));
+    // What is remembered of a snapshot is a help and no more.
+    let memory = world.dir.path().join("scratch/snapshot-refs-autometta-state");
+    std::fs::write(&memory, "nonsense").expect("file");
+    files[8].1 = b"eight".to_vec();
+    repo.snapshot(&name, &files, "All again", at).expect("snapshot");
+    assert_eq!(repo.read_snapshot(&name, "handoffs/8.json").expect("read").as_deref(), Some(&b"eight"[..]));
+    assert_eq!(world.git(&["ls-tree", "-r", "--name-only", name.as_str()]).lines().count(), 195);
+}
+
+#[test]
+fn settings_are_asked_for_once_and_again_when_their_files_change() {
+    let world = World::new();
+    let committer = || {
+        let repo = world.open();
+        let committer = repo.committer().expect("committer");
+        (committer.name().to_owned(), repo.processes())
+    };
+    let age = |path: &std::path::Path| {
+        let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(hour_ago)).expect("time");
+    };
+    world.open().object_exists(&"a".repeat(40).parse().expect("id")).expect("scratch is made");
+    let config = world.top.join(".git/config");
+    age(&config);
+    assert_eq!(committer().1, 1, "what has just changed is not relied on");
+    // The time of a change cannot be set back; what was remembered can be made younger.
+    let memory = world.dir.path().join("scratch/settings");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let younger = || {
+        std::fs::File::options().write(true).open(&memory).and_then(|file| file.set_modified(later)).expect("time");
+    };
+    younger();
+    let (name, processes) = committer();
+    assert_eq!(processes, 0);
+    world.git(&["config", "user.name", "Somebody Else"]);
+    assert_eq!(committer(), ("Somebody Else".to_owned(), 1), "{name} before");
+    younger();
+    assert_eq!(committer(), ("Somebody Else".to_owned(), 0));
+    let text = std::fs::read_to_string(&memory).expect("remembered");
+    world.git(&["config", "http.extraHeader", "Authorization: secret"]);
+    assert_eq!(committer().1, 1);
+    assert!(!std::fs::read_to_string(&memory).expect("remembered").contains("secret"), "{text}");
+    for nonsense in ["", "{}", "{\"files\":[],\"settings\":[]}"] {
+        std::fs::write(&memory, nonsense).expect("file");
+        younger();
+        assert_eq!(committer(), ("Somebody Else".to_owned(), 1), "{nonsense}");
+    }
+    // Other files that are read as well are nobody's to know.
+    let more = world.dir.path().join("more");
+    std::fs::write(&more, "[user]\n\tname = Third\n").expect("file");
+    world.git(&["config", "include.path", &more.display().to_string()]);
+    std::fs::remove_file(&memory).expect("forgotten");
+    assert_eq!(committer(), ("Third".to_owned(), 1));
+    assert!(!memory.exists());
+}
+
+#[test]
 fn the_dry_view_changes_nothing() {
     let world = World::new();
     let repo = world.open();
