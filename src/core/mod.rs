@@ -38,6 +38,7 @@ pub mod quorum;
 pub mod quota;
 pub mod random;
 pub mod rates;
+pub mod rest;
 pub mod retention;
 pub mod run;
 pub mod schedule;

@@ -93,6 +93,11 @@ impl Shares {
         Ok(shares)
     }
 
+    /// Whether the repository has a share.
+    pub fn is_there(&self) -> bool {
+        self.dir.join(&self.own).exists()
+    }
+
     /// This repository's own share; none where there is none that can be used: it is made anew from the budget.
     pub fn own(&self) -> Option<Share> {
         let bytes = document::read(&self.dir.join(&self.own)).ok()??;

@@ -65,14 +65,15 @@ impl Pipes {
     }
 
     /// Moves bytes until the child has closed its output, has printed more than `most` bytes, or the time is up.
-    pub(super) fn run(&mut self, most: usize, deadline: Instant) -> io::Result<Came> {
+    pub(super) fn run(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<Came> {
         let mut piece = vec![0; PIECE];
         while self.stdout.is_some() || self.stderr.is_some() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Came::TooLate);
             }
-            let ready = self.wait(PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
+            let time = left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            let ready = self.wait(time)?;
             if ready.stdin {
                 self.give()?;
             }

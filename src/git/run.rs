@@ -384,13 +384,18 @@ impl Call<'_> {
         };
         // One that was not given all of its input has answered another question.
         let moved = Pipes::of(&mut child, self.input.take()).and_then(|mut pipes| {
-            let came = pipes.run(self.most, deadline)?;
+            let came = pipes.run(self.most, Some(deadline))?;
+            if came != Came::ToItsEnd {
+                kill();
+                // Whatever of it cannot be killed may still write: nobody goes on beside it.
+                pipes.run(usize::MAX, None)?;
+            }
             Ok((came, pipes.out, pipes.err))
         });
-        let mut timed_out = matches!(moved, Ok((Came::TooLate, ..)));
-        if !matches!(moved, Ok((Came::ToItsEnd, ..))) {
+        if moved.is_err() {
             kill();
         }
+        let mut timed_out = matches!(moved, Ok((Came::TooLate, ..)));
         // Its pipes are closed: it has ended, or is about to.
         let mut pause = Duration::from_micros(50);
         let status = loop {

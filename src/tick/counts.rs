@@ -13,6 +13,7 @@ use crate::core::budget::{HaltReason, Pause};
 use crate::core::ids::StageId;
 use crate::core::inbox::items;
 use crate::core::quantity::{MicroUsd, Tokens};
+use crate::core::rest::is_at_rest;
 use crate::core::state::{EndStatus, Life, Stage};
 use crate::files::identity::Identity;
 use crate::files::layout::Layout;
@@ -36,6 +37,9 @@ pub struct Counts {
     pub landed: Vec<DateTime<Utc>>,
     /// Whether anything waits for a tick.
     pub needs_ticks: bool,
+    /// Whether no tick can find anything to do, as long as nobody says or changes anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_rest: bool,
     /// Tokens spent in the window.
     pub tokens_spent: Tokens,
     /// The most that may be spent.
@@ -70,6 +74,7 @@ impl Counts {
             needs_you: waiting.len(),
             landed: landed.collect(),
             needs_ticks: needs_ticks(loaded),
+            at_rest: is_at_rest(state, budget),
             tokens_spent: budget.tokens_spent,
             token_cap: budget.token_cap_total,
             cost_spent_usd: budget.cost_spent_usd,

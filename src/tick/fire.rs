@@ -6,13 +6,16 @@ use tracing::{error, info, warn};
 
 use crate::core::budget::HaltReason;
 use crate::core::notice::{Notice, NoticeKey, NoticeKind};
+use crate::core::sleep::Asleep;
 use crate::core::step::Note;
 use crate::files::atomic;
+use crate::files::fleet::Shares;
 use crate::files::store::{Loaded, Store, StoreError};
 use crate::git::Repo;
 
 use super::engine::{Turned, turn};
 use super::error::TickError;
+use super::heartbeat::Heartbeat;
 use super::real::Real;
 use super::site::Site;
 use super::snapshot::{self, Owed};
@@ -83,14 +86,16 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     }
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
-    let loaded = load(site, store, &repo, report)?;
     let before = heartbeat::read(site);
-    let idle = before.as_ref().map_or(0, |before| before.idle_ticks);
-    // What a killed tick left of a landing in the operator's checkout is put right before anything else.
-    if let Err(error) = repo.recover_landings() {
-        warn!(repo = %site.root.display(), "a landing that was interrupted could not be finished yet: {error}");
-    }
     let asleep = heartbeat::asleep(before.as_ref());
+    if let Some(before) = before.as_ref().filter(|before| rests(site, before, &asleep)) {
+        recover(site, &repo);
+        say(site, report, heartbeat::again(site, before.clone(), asleep, clock::now())?);
+        return Ok(());
+    }
+    let loaded = load(site, store, &repo, report)?;
+    let idle = before.as_ref().map_or(0, |before| before.idle_ticks);
+    recover(site, &repo);
     let sky = Sky::default();
     let mut world =
         Real { site, store, repo: &repo, sky, before: before.as_ref(), asleep, part: None, has_begun: false };
@@ -127,11 +132,36 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
             Err(error) => warn!(repo = %site.root.display(), "no snapshot: {error}"),
         }
     }
-    if let Some(says) = says? {
+    say(site, report, says?);
+    Ok(())
+}
+
+/// Whether the tick before found nothing that any tick could do, and nothing has changed since: then there is nothing to
+/// read. Once an hour it is looked at all the same.
+fn rests(site: &Site, before: &Heartbeat, asleep: &Asleep) -> bool {
+    let now = clock::now();
+    let counts = before.counted.as_ref().and_then(|counted| counted.if_current(&site.layout));
+    counts.is_some_and(|counts| counts.at_rest && counts.repo_id == site.repo_id)
+        && before.agents.is_empty()
+        // What it says of the fleet's day is put right by a tick that knows the budget.
+        && !Shares::new(&site.home, &site.repo_id).is_there()
+        && before.keep_at.is_some_and(|due| keep::is_to_come(due, now))
+        && heartbeat::slept(Some(before), asleep, now).is_none()
+}
+
+/// What a killed tick left of a landing in the operator's checkout is put right before anything else.
+fn recover(site: &Site, repo: &Repo) {
+    if let Err(error) = repo.recover_landings() {
+        warn!(repo = %site.root.display(), "a landing that was interrupted could not be finished yet: {error}");
+    }
+}
+
+/// Tells what a heartbeat has to say.
+fn say(site: &Site, report: &mut Report, says: Option<String>) {
+    if let Some(says) = says {
         warn!(repo = %site.root.display(), "{says}");
         report.warnings.push(says);
     }
-    Ok(())
 }
 
 /// Loads the state, or says why not; a state that cannot be read is brought back where that is provably the same, and

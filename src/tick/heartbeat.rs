@@ -105,6 +105,33 @@ pub struct Told {
     pub keep_at: DateTime<Utc>,
 }
 
+/// Writes the heartbeat of a tick that found its repository at rest, as the tick before did, and gives what it has to say
+/// of other homes.
+pub fn again(site: &Site, before: Heartbeat, asleep: Asleep, now: DateTime<Utc>) -> Result<Option<String>, TickError> {
+    let (controllers, says) = controllers::after(&before.controllers, site.home.path(), &site.root, now);
+    let heartbeat = Heartbeat {
+        at: now,
+        gap_seconds: Some(now.signed_duration_since(before.at).num_seconds()),
+        slept_seconds: slept_since(Some(&before), &asleep),
+        asleep: Some(asleep),
+        idle_ticks: before.idle_ticks + 1,
+        controllers,
+        ..before
+    };
+    put(site, &heartbeat)?;
+    Ok(says)
+}
+
+fn slept_since(before: Option<&Heartbeat>, asleep: &Asleep) -> Option<Seconds> {
+    let known = before?.asleep.as_ref()?;
+    Some(asleep.since(Some(known))).filter(|slept| slept.0 > 0)
+}
+
+fn put(site: &Site, heartbeat: &Heartbeat) -> Result<(), TickError> {
+    let text = document::to_json_pretty(heartbeat).map_err(|error| TickError::Prompt(error.to_string()))?;
+    Ok(atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?)
+}
+
 /// Writes the heartbeat of this tick, and gives what it has to say of other homes.
 pub fn write(
     site: &Site,
@@ -137,10 +164,7 @@ pub fn write(
     let heartbeat = Heartbeat {
         at: now,
         gap_seconds: before.map(|before| now.signed_duration_since(before.at).num_seconds()),
-        slept_seconds: before
-            .and_then(|before| before.asleep.as_ref())
-            .map(|known| asleep.since(Some(known)))
-            .filter(|slept| slept.0 > 0),
+        slept_seconds: slept_since(before, &asleep),
         asleep: Some(asleep),
         idle_ticks,
         keep_at: Some(keep_at),
@@ -148,7 +172,6 @@ pub fn write(
         counted: Some(Counted::now(&site.layout, loaded, now)),
         controllers,
     };
-    let text = document::to_json_pretty(&heartbeat).map_err(|error| TickError::Prompt(error.to_string()))?;
-    atomic::write(&site.layout.heartbeat(), text.as_bytes(), Durability::Volatile)?;
+    put(site, &heartbeat)?;
     Ok(says)
 }

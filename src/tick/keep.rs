@@ -158,8 +158,7 @@ pub(super) fn pass(
     now: DateTime<Utc>,
 ) -> DateTime<Utc> {
     let Some(due) = due else { return now + EVERY };
-    // One that is further away was set by a clock that has been set back since.
-    if due > now && due <= now + EVERY {
+    if is_to_come(due, now) {
         return due;
     }
     match look(site, repo, state, now) {
@@ -170,6 +169,11 @@ pub(super) fn pass(
             now + EVERY
         }
     }
+}
+
+/// Whether the next look is not due yet. One that is further away was set by a clock that has been set back since.
+pub(super) fn is_to_come(due: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    due > now && due <= now + EVERY
 }
 
 /// When the next look is due after a tick that had something else to do.

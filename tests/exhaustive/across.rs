@@ -7,8 +7,10 @@ use autometta::core::exit::RefusalClass;
 use autometta::core::fleet::agents;
 use autometta::core::ids::{Role, RunId};
 use autometta::core::quantity::{MicroUsd, Tokens};
+use autometta::core::rest::is_at_rest;
 use autometta::core::state::{Chore, EndStatus, Flight, Life, NextRun, RunOutcome, Said, Stage, State};
 use autometta::core::step::{Effect, Step, step};
+use chrono::TimeDelta;
 
 use super::explore::is_operator;
 use super::invariants::survives_its_file;
@@ -403,6 +405,13 @@ pub fn of_a_new_one(
     let mut facts = calm.facts.clone();
     let mut nothing = model.observe(&calm, Event::Nothing, &mut facts, briefs);
     let still = step(&calm.state, &calm.budget, &nothing, &model.policy, node.facts.now);
+    if is_at_rest(&calm.state, &calm.budget) {
+        for later in [TimeDelta::zero(), TimeDelta::hours(5), TimeDelta::days(100)] {
+            let rest = step(&calm.state, &calm.budget, &nothing, &model.policy, node.facts.now + later);
+            let is_same = rest.state == calm.state && rest.budget == calm.budget && rest.effects.is_empty();
+            hold!(tally, AtRest, is_same, "after {event:?}, {later} later");
+        }
+    }
     // A stage that was put off for this fire only, such as for a card that could not be read, may begin in the next.
     let begins = match event {
         Event::CardUnusable(_) | Event::SameFamily(_) | Event::NoBase | Event::NoContract(_) | Event::NoCommitter => {

@@ -56,6 +56,7 @@ checks! {
     RefusedForGood 5 "whoever was refused for good, or too often, is not asked again",
     OnlyWorkCounts 5 "only what the work itself did wrong uses up an attempt",
     NothingNew 6 "with nothing new, nothing moves",
+    AtRest 6 "of a repository at rest a tick changes nothing, whatever the time",
     HasAWayOut 6 "a state that is not at rest has a way to rest without a person",
     HaltHasAReason 6 "a halt has a reason, and a reason is a halt",
     OverStays 7 "what has ended moves by a person, or by a person's merge",
