@@ -13,7 +13,7 @@ use super::dice::Dice;
 /// and as many kills as the killer deals it.
 pub const INFRASTRUCTURE_RETRIES: u32 = 12;
 /// How many supervisors and gates of one role in one attempt are killed at most.
-pub const KILLS_PER_ROLE: u32 = 3;
+pub const KILLS_PER_ROLE: u32 = 2;
 
 /// How a stage ends.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
