@@ -144,7 +144,7 @@ impl World {
         let worker_time = match plan.work.word {
             "hangs" => Some(2),
             "climbs" => Some(4),
-            "orphans" | "floods" => Some(6),
+            "orphans" | "floods" => Some(4),
             _ => None,
         };
         if let Some(seconds) = worker_time {
