@@ -143,8 +143,7 @@ impl World {
         let mut budget = String::new();
         let worker_time = match plan.work.word {
             "hangs" => Some(2),
-            "climbs" => Some(4),
-            "orphans" | "floods" => Some(4),
+            "climbs" | "orphans" | "floods" => Some(4),
             _ => None,
         };
         if let Some(seconds) = worker_time {
