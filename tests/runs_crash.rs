@@ -189,6 +189,25 @@ fn an_innocent_process_with_a_recorded_pid_survives() {
     innocent.wait().expect("wait");
 }
 
+/// Whoever ends a run takes its grace to do so, and may be killed in the middle of it, again and again.
+#[test]
+fn the_grace_of_a_run_without_a_supervisor_counts_from_the_first_request() {
+    let mut world = World::agent("trap '' TERM HUP; echo $$ > $T/pid; while :; do sleep 1; done");
+    world.order.grace_seconds = Seconds(50);
+    world.launch();
+    let agent = world.pid("pid");
+    world.kill_supervisor();
+    // What is left of a tick that was killed 49 s after it had asked.
+    let marker = world.dir().cancel_file();
+    fs::write(&marker, r#"{"reason":"timeout"}"#).expect("marker");
+    let asked = std::time::SystemTime::now() - Duration::from_secs(49);
+    fs::File::options().write(true).open(marker).and_then(|marker| marker.set_modified(asked)).expect("time");
+    let begun = Instant::now();
+    assert_eq!(stop(&world.run_dir(), StopReason::Timeout).expect("stop"), Stopped::Ended);
+    assert!(begun.elapsed() < Duration::from_secs(25), "the grace began anew: {:?}", begun.elapsed());
+    assert!(!alive(agent));
+}
+
 #[test]
 fn a_supervisor_that_hangs_is_ended_with_its_program() {
     let mut world = World::agent("trap '' TERM; echo $$ > $T/pid; while :; do sleep 1; done");

@@ -277,14 +277,24 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, WriteError> {
 /// Removes what writers that died left in `dir`, and says how many files that were.
 ///
 /// Temp files of living processes are kept: a supervisor may be in the middle of a write. A dead writer whose
-/// pid is in use again keeps its leftover until a later sweep, which costs nothing but the space.
+/// pid is in use again, or that nobody has reaped yet, keeps its leftover until a later sweep, which costs nothing but
+/// the space.
 pub fn sweep_temps(dir: &Path) -> Result<usize, WriteError> {
+    sweep(dir, |writer| kill(writer, None) == Err(Errno::ESRCH))
+}
+
+/// The same whoever the writer was, in a folder that nobody writes to any more.
+pub fn sweep_all_temps(dir: &Path) -> Result<usize, WriteError> {
+    sweep(dir, |_| true)
+}
+
+fn sweep(dir: &Path, is_dead: impl Fn(Pid) -> bool) -> Result<usize, WriteError> {
     let fail = || at("sweep", dir);
     let mut swept = 0;
     for entry in fs::read_dir(dir).map_err(fail())? {
         let entry = entry.map_err(fail())?;
         let Some(writer) = temp_writer(&entry.file_name()) else { continue };
-        if kill(writer, None) == Err(Errno::ESRCH) {
+        if is_dead(writer) {
             remove(&entry.path())?;
             swept += 1;
         }
@@ -408,6 +418,10 @@ mod tests {
         assert_eq!(sweep_temps(dir.path()).expect("swept"), 1);
         let mut kept = kept.to_vec();
         kept.sort();
+        assert_eq!(names(dir.path()), kept);
+        // Where nobody writes any more, a writer that seems to live is one that nobody has reaped.
+        assert_eq!(sweep_all_temps(dir.path()).expect("swept"), 1);
+        kept.retain(|name| *name != format!(".a.{living}-0{TEMP_SUFFIX}"));
         assert_eq!(names(dir.path()), kept);
     }
 

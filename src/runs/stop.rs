@@ -19,6 +19,9 @@ const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
 /// The grace of a run whose order cannot be read.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
+/// The least grace: whoever asked before may have died before the run's processes were told to end.
+const LEAST_GRACE: Duration = Duration::from_millis(500);
+
 /// How long KILL is repeated.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
 
@@ -37,7 +40,8 @@ pub enum Stopped {
 
 /// Asks for the end of a run, and ends it where there is no supervisor to ask.
 ///
-/// Takes up to the run's grace plus three seconds in that case. Calling it again is safe; a supervisor that has not
+/// Takes up to the run's grace plus three seconds in that case. Calling it again is safe, and the grace then counts from
+/// the first call: callers that are killed one after the other come to an end all the same. A supervisor that has not
 /// acted on an earlier request for half a minute is killed together with its program.
 pub fn stop(run_dir: &Path, reason: StopReason) -> Result<Stopped, RunError> {
     let dir = RunDir::new(run_dir)?;
@@ -58,10 +62,16 @@ pub fn stop(run_dir: &Path, reason: StopReason) -> Result<Stopped, RunError> {
     };
     let grace = dir.order().map_or(DEFAULT_GRACE, |order| Duration::from_secs(order.grace_seconds.0));
     let hung = asked_for.is_some_and(|age| age > grace + SUPERVISOR_PATIENCE);
-    if started.is_some() && supervisor_state(started.as_ref()) == SupervisorState::Alive && !hung {
+    let lives = started.is_some() && supervisor_state(started.as_ref()) == SupervisorState::Alive;
+    if lives && !hung {
         return Ok(Stopped::Asked);
     }
-    end(&dir, started, grace)?;
+    let left = match asked_for {
+        Some(age) if !lives => grace.saturating_sub(age).max(LEAST_GRACE.min(grace)),
+        // A supervisor that hangs has told nobody to end.
+        Some(_) | None => grace,
+    };
+    end(&dir, started, left)?;
     Ok(Stopped::Ended)
 }
 

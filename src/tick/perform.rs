@@ -131,11 +131,12 @@ pub(super) fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickErr
     Ok(())
 }
 
-/// Clears away what writers that were killed in the middle left of a run that is over.
+/// Clears away what writers that were killed in the middle left of a run of which nothing lives any more: this is the last
+/// look at its folder, and a writer that nobody has reaped yet looks alive.
 fn sweep(dir: &Path) -> Result<(), TickError> {
     for folder in [dir.to_owned(), dir.join("outbox")] {
         if folder.is_dir() {
-            atomic::sweep_temps(&folder)?;
+            atomic::sweep_all_temps(&folder)?;
         }
     }
     Ok(())
