@@ -260,7 +260,6 @@ const WITHOUT_A_POINT: [(&str, &str, &str); 19] = [
     ("tick/grade.rs", "fs::create_dir(", "gradings are started by hand and keep no state of the night"),
     ("tick/grade.rs", "fs::remove_dir_all(", "gradings are started by hand and keep no state of the night"),
     ("tick/grade/past.rs", "fs::remove_dir(", "gradings are started by hand and keep no state of the night"),
-    ("git/run.rs", "=> kill(),", "calls the closure that passes the point"),
     ("git/run.rs", "kill();", "calls the closure that passes the point"),
 ];
 

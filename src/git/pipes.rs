@@ -77,10 +77,10 @@ impl Pipes {
             if ready.stdin {
                 self.give()?;
             }
-            if ready.stdout && !take(self.stdout.as_mut(), &mut self.out, &mut piece)? {
+            if ready.stdout && !take(self.stdout.as_mut(), &mut self.out, &mut piece) {
                 self.stdout = None;
             }
-            if ready.stderr && !take(self.stderr.as_mut(), &mut self.err, &mut piece)? {
+            if ready.stderr && !take(self.stderr.as_mut(), &mut self.err, &mut piece) {
                 self.stderr = None;
             }
             if self.out.len() > most {
@@ -137,16 +137,15 @@ struct Ready {
 
 /// Takes what there is just now; false where the pipe is closed. A read error means that the child is gone; its exit code
 /// tells the rest.
-fn take(pipe: Option<&mut impl Read>, into: &mut Vec<u8>, piece: &mut [u8]) -> io::Result<bool> {
-    let Some(pipe) = pipe else { return Ok(false) };
+fn take(pipe: Option<&mut impl Read>, into: &mut Vec<u8>, piece: &mut [u8]) -> bool {
+    let Some(pipe) = pipe else { return false };
     match pipe.read(piece) {
-        Ok(0) => Ok(false),
+        Ok(0) => false,
         Ok(read) => {
             into.extend_from_slice(&piece[..read]);
-            Ok(true)
+            true
         }
-        Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => Ok(true),
-        Err(_) => Ok(false),
+        Err(error) => matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock),
     }
 }
 
