@@ -242,7 +242,7 @@ const EFFECTS: [&str; 40] = [
 const NEAR: usize = 6;
 
 /// Effects that pass no fault point, by file and by what their line holds, with the reason.
-const WITHOUT_A_POINT: [(&str, &str, &str); 19] = [
+const WITHOUT_A_POINT: [(&str, &str, &str); 18] = [
     ("files/disk.rs", ".create(true)", "its callers pass the points"),
     ("files/disk.rs", "create_new(true)", "its callers pass the points"),
     ("files/disk.rs", ".sync_all()", "its callers pass the points"),
