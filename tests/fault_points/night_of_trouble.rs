@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::night_of_work::{SPEAK, card};
 use super::processes;
 use super::support::night::Night;
-use super::world::{Act, Story, World};
+use super::world::{Act, Story, World, forget_settings};
 
 /// The night in which everything goes wrong around the work.
 pub const STORY: Story = Story { name: "trouble", build, next, hand, note, pauses: false };
@@ -37,6 +37,7 @@ const REFUSED: i32 = 3;
 
 fn build(folder: &Path) -> Night {
     let mut night = Night::bare_in(folder);
+    forget_settings(&night);
     let stubs = night.base().join("stubs").display().to_string();
     night.set("AUTOMETTA_HOME", &night.base().join("home").display().to_string());
     night.stub("worker", &format!("{SPEAK}{WORKER}"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::support::night::Night;
-use super::world::{Act, Story, World};
+use super::world::{Act, Story, World, forget_settings};
 
 /// The night of a stage that has everything go wrong that work can do wrong, and of one that depends on it.
 pub const STORY: Story = Story { name: "work", build, next, hand, note, pauses: true };
@@ -41,6 +41,7 @@ pub fn card(stage: &str, metadata: &str, deliverables: &str, gate: &str) -> Stri
 
 fn build(folder: &Path) -> Night {
     let night = Night::bare_in(folder);
+    forget_settings(&night);
     let stubs = night.base().join("stubs").display().to_string();
     night.stub("worker", &format!("{SPEAK}{WORKER}"));
     night.stub("verifier", &format!("{SPEAK}{VERIFIER}"));

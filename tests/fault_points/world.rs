@@ -78,6 +78,12 @@ pub struct Outcome {
     pub tokens: u64,
 }
 
+/// Has git read one more file, so that its settings are asked for each time: whether those that are remembered still hold
+/// depends on how fast a night goes.
+pub fn forget_settings(night: &Night) {
+    night.git(&["config", "include.path", "nothing"]);
+}
+
 impl World {
     pub fn new(story: Story, folder: &Path) -> Self {
         let night = (story.build)(folder);
