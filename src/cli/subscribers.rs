@@ -124,19 +124,20 @@ pub fn subscribers(at: &Place, args: &ReadArgs) -> anyhow::Result<u8> {
 
 fn words(one: &Subscription) -> String {
     let fault = || one.fault.clone().unwrap_or_default();
-    let in_flight = match one.in_flight {
-        None | Some(0) => None,
-        Some(count) => Some(format!("{count} in flight")),
-    };
+    let count =
+        |count: Option<usize>, what: &str| count.filter(|count| *count > 0).map(|count| format!("{count} {what}"));
+    let under_way: Vec<String> =
+        [count(one.in_flight, "in flight"), count(one.queued, "queued")].into_iter().flatten().collect();
+    let under_way = (!under_way.is_empty()).then(|| under_way.join(", "));
     match one.state {
         Standing::Gone => "gone".to_owned(),
         Standing::NoAnswer => fault(),
         Standing::Unreadable => format!("unreadable: {}", fault()),
-        Standing::Ready => in_flight.unwrap_or_else(|| "idle".to_owned()),
+        Standing::Ready => under_way.unwrap_or_else(|| "idle".to_owned()),
         Standing::Halted => {
             let reasons: Vec<&str> = one.halts.iter().map(|halt| halt.as_str()).collect();
             let halted = format!("halted {}", reasons.join(", "));
-            in_flight.map_or_else(|| halted.clone(), |flying| format!("{halted}, {flying}"))
+            under_way.map_or_else(|| halted.clone(), |under_way| format!("{halted}, {under_way}"))
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::core::budget::HaltReason;
 use crate::core::fleet::agents;
 use crate::core::ids::RunId;
+use crate::core::state::Life;
 use crate::core::subscriber::Subscriber;
 use crate::files::home::{Home, HomeError};
 use crate::files::layout::Layout;
@@ -39,6 +40,8 @@ pub struct Subscription {
     pub in_flight: Option<usize>,
     /// Of these, workers and verifiers: what `agents_at_once` counts.
     pub agents: Option<u64>,
+    /// Stages that wait in its queue; none where that cannot be told.
+    pub queued: Option<usize>,
     /// Why it is halted.
     pub halts: Vec<HaltReason>,
     /// Why it cannot be told how it stands.
@@ -83,6 +86,7 @@ fn subscription(slug: String, known: Result<Subscriber, HomeError>, seen: Option
         repo: None,
         state: Standing::Unreadable,
         in_flight: None,
+        queued: None,
         agents: None,
         halts: Vec::new(),
         fault: None,
@@ -110,6 +114,7 @@ fn subscription(slug: String, known: Result<Subscriber, HomeError>, seen: Option
         Some(Some(Ok(Loaded { state, budget }))) => Subscription {
             state: if budget.halted { Standing::Halted } else { Standing::Ready },
             in_flight: Some(state.flights().count()),
+            queued: Some(state.stages.iter().filter(|stage| matches!(stage.life, Life::Pending(_))).count()),
             agents: Some(agents(&state.stages)),
             halts: budget.halt_reasons.iter().map(|halt| halt.reason).collect(),
             ..blank

@@ -130,7 +130,7 @@ pub fn of(scene: &Scene<'_>, turns: &Turns, stage: &Stage, who: &[Hand]) -> (Gro
             };
             (Group::InFlight, next)
         }
-        Life::Over(over) => (Group::Finished, over_next(scene, over)),
+        Life::Over(over) => (Group::Finished, over_next(scene, stage, over)),
     }
 }
 
@@ -338,7 +338,7 @@ fn seat_next(scene: &Scene<'_>, turns: &Turns, seat: &Seat) -> Next {
     provider_wait(scene, &seat.verifier).unwrap_or_else(|| turns.next_tick("verifiers start", scene))
 }
 
-fn over_next(scene: &Scene<'_>, over: &Over) -> Next {
+fn over_next(scene: &Scene<'_>, stage: &Stage, over: &Over) -> Next {
     let why = over.reason.as_ref().map_or_else(String::new, because);
     if over.status != EndStatus::Completed {
         return Next::words(why);
@@ -347,5 +347,6 @@ fn over_next(scene: &Scene<'_>, over: &Over) -> Next {
     let commit = over.commit.as_ref().and_then(|commit| commit.as_str().get(..12));
     let landed = commit.map_or_else(|| "with nothing to land".to_owned(), |commit| format!("landed as {commit}"));
     let why = if why.is_empty() { why } else { format!(" ({why})") };
-    Next::words(format!("{landed} at {at}{why}"))
+    let again = stage.repeats_at().map(|at| format!("; again at {}", scene.look.time(at, scene.now)));
+    Next::words(format!("{landed} at {at}{why}{}", again.unwrap_or_default()))
 }
