@@ -545,9 +545,10 @@ fn scenario_44_a_stage_that_has_landed_unnoticed_cannot_be_skipped() {
     let bin = night.base().join("bin");
     fs::create_dir(&bin).expect("folder");
     let before = night.git(&["rev-parse", "main"]);
-    // The tick dies as soon as main has moved.
+    // The tick dies as soon as main has moved, and so does every other one that looks, until the test has looked.
     let git = format!(
-        "#!/bin/sh\n/usr/bin/git \"$@\"\ncode=$?\nif [ ! -e {t}/killed ] && [ \"$(cat {repo}/.git/refs/heads/main)\" != {before} ]; then\n\
+        "#!/bin/sh\nif [ -e {t}/killed ] && [ ! -e {t}/go ] && tr '\\0' ' ' </proc/$PPID/cmdline | grep -q ' tick '; then\n\
+         kill -9 $PPID; exit 1\nfi\n/usr/bin/git \"$@\"\ncode=$?\nif [ ! -e {t}/killed ] && [ \"$(cat {repo}/.git/refs/heads/main)\" != {before} ]; then\n\
          touch {t}/killed; kill -9 $PPID\nfi\nexit $code\n",
         t = night.t().display(),
         repo = night.repo.display(),
@@ -562,6 +563,7 @@ fn scenario_44_a_stage_that_has_landed_unnoticed_cannot_be_skipped() {
     assert_eq!(night.stage("01-work")["phase"], "landing");
     let said = night.fails(&["skip", "01-work"], 3);
     assert!(said.contains("on main already"), "{said}");
+    fs::write(night.t().join("go"), "").expect("go");
     night.tick_until("01-work", "completed");
     assert_eq!(night.git(&["status", "--porcelain", "--", "a.txt"]), "");
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::core::ids::{Role, RunId};
 use crate::core::retention::{Fate, fate};
 use crate::core::state::State;
+use crate::fault;
 use crate::files::spent::{Came, Patience};
 use crate::files::{lock, spent, store};
 use crate::git::{GitError, Repo};
@@ -63,7 +64,13 @@ pub(super) fn clear(
             Err(error) => faults.push(format!("{says}: {error}")),
         }
     }
+    drop_folder(site);
     (Came::Through, faults)
+}
+
+/// The folder of all checkouts goes with its last one; while others are in it this fails, and that is right.
+pub(super) fn drop_folder(site: &Site) {
+    drop(fault::point!("worktrees.remove").and_then(|()| std::fs::remove_dir(site.worktrees())));
 }
 
 fn clear_one(site: &Site, repo: &Repo, run: &RunId, checkout: &Path) -> Result<bool, TickError> {

@@ -22,7 +22,7 @@ use super::engine::Performed;
 use super::error::TickError;
 use super::order::{self, Job};
 use super::site::{Site, run_branch};
-use super::{landing, prompt, publish, returned, tell, versions};
+use super::{checkouts, landing, prompt, publish, returned, tell, versions};
 
 /// Marks a run whose checkout was removed after nothing of it was alive.
 pub const CLEARED: &str = "cleared";
@@ -124,8 +124,7 @@ pub(super) fn clear(site: &Site, repo: &Repo, run: &RunId) -> Result<(), TickErr
         sweep(&dir)?;
     }
     repo.remove_worktree(&worktree)?;
-    // The folder of all checkouts goes with its last one; while others are in it this fails, and that is right.
-    drop(fault::point!("worktrees.remove").and_then(|()| std::fs::remove_dir(site.worktrees())));
+    checkouts::drop_folder(site);
     atomic::make_dirs(&dir, Durability::Volatile)?;
     atomic::write(&marker, b"", Durability::Volatile)?;
     Ok(())
