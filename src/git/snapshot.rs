@@ -59,7 +59,7 @@ impl Repo {
             if old.is_some() && before.as_ref() == Some(&parts) {
                 return Ok(Snapshot::Unchanged);
             }
-            let imported = match self.import(old.as_ref(), before.as_ref(), files, message, at) {
+            let imported = match self.import(old.as_ref(), before.as_ref().map(|before| (before, &parts)), files, message, at) {
                 // What it would stand on may be damaged: then it is written whole.
                 Err(_) if before.is_some() => self.import(old.as_ref(), None, files, message, at)?,
                 other => other?,
@@ -141,7 +141,7 @@ impl Objects {
     fn import(
         &self,
         old: Option<&CommitId>,
-        before: Option<&Parts>,
+        parts: Option<(&Parts, &Parts)>,
         files: &[(String, Vec<u8>)],
         message: &str,
         at: DateTime<Utc>,
@@ -152,10 +152,10 @@ impl Objects {
         push_data(&mut input, message.as_bytes());
         if let Some(old) = old {
             input.extend_from_slice(format!("from {old}\n").as_bytes());
-            match before {
+            match parts {
                 None => input.extend_from_slice(b"deleteall\n"),
-                Some(before) => {
-                    for path in before.0.keys().filter(|path| !files.iter().any(|(name, _)| name == *path)) {
+                Some((before, now)) => {
+                    for path in before.0.keys().filter(|path| !now.0.contains_key(*path)) {
                         input.extend_from_slice(b"D ");
                         input.extend_from_slice(&quoted(path.as_bytes()));
                         input.push(b'\n');
@@ -165,8 +165,8 @@ impl Objects {
         }
         // Those that stayed as they were are there already; a hundred of them at once would be kept as a pack, and packs
         // pile up.
-        let is_news = |path: &str, content: &[u8]| before.is_none_or(|before| !before.has(path, content));
-        for (path, content) in files.iter().filter(|(path, content)| is_news(path, content)) {
+        let is_news = |path: &str| parts.is_none_or(|(before, now)| before.0.get(path) != now.0.get(path));
+        for (path, content) in files.iter().filter(|(path, _)| is_news(path)) {
             input.extend_from_slice(b"M 100644 inline ");
             input.extend_from_slice(&quoted(path.as_bytes()));
             input.push(b'\n');
@@ -210,12 +210,7 @@ struct Parts(BTreeMap<String, String>);
 
 impl Parts {
     fn of(files: &[(String, Vec<u8>)]) -> Self {
-        Self(files.iter().map(|(path, content)| (path.clone(), digest(content))).collect())
-    }
-
-    /// Whether a file is there with this content.
-    fn has(&self, path: &str, content: &[u8]) -> bool {
-        self.0.get(path).is_some_and(|known| *known == digest(content))
+        Self(files.iter().map(|(path, content)| (path.clone(), hex(&Sha256::digest(content)))).collect())
     }
 
     /// What is remembered of a snapshot: its commit, then a line for each file, and a last one that says that all is there.
@@ -231,8 +226,4 @@ impl Parts {
         let pair = |line: &str| line.split_once(' ').map(|(digest, path)| (path.to_owned(), digest.to_owned()));
         lines.lines().map(pair).collect::<Option<_>>().map(Self)
     }
-}
-
-fn digest(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
 }
