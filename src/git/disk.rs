@@ -13,16 +13,16 @@ use crate::fault;
 
 /// What is at a path, links not followed; none where nothing is.
 pub(super) fn look(path: &Path) -> Result<Option<Metadata>, GitError> {
-    match fs::symlink_metadata(path) {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(error).at("look at", path),
-    }
+    there(fs::symlink_metadata(path), path)
 }
 
 /// What is at a path, or where a link there leads; none where nothing is.
 pub(super) fn look_through(path: &Path) -> Result<Option<Metadata>, GitError> {
-    match fs::metadata(path) {
+    there(fs::metadata(path), path)
+}
+
+fn there(found: std::io::Result<Metadata>, path: &Path) -> Result<Option<Metadata>, GitError> {
+    match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error).at("look at", path),

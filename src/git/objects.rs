@@ -87,23 +87,13 @@ impl Objects {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }
-        let place = self.scratch.join("settings");
         let own = [self.location.common_dir.join("config"), self.location.git_dir.join("config.worktree")];
         let files: Vec<PathBuf> = self.git.settings_files().into_iter().chain(own).collect();
-        let stamps = remembered::stamps(&files);
-        let known = stamps.as_ref().and_then(|stamps| remembered::recall(&place, stamps));
-        let settings = match known {
-            Some(settings) => settings,
-            None => {
-                let mut call = self.real_call(&self.location.git_dir);
-                call.with_operator_settings().args(["config", "--list", "--includes", "-z"]);
-                let settings = Settings::parse(&call.run()?.stdout);
-                if let (Some(stamps), true) = (stamps, disk::is_folder(&self.scratch)?) {
-                    remembered::remember(&place, stamps, &settings);
-                }
-                settings
-            }
-        };
+        let settings = remembered::or_ask(&self.scratch.join("settings"), &files, || {
+            let mut call = self.real_call(&self.location.git_dir);
+            call.with_operator_settings().args(["config", "--list", "--includes", "-z"]);
+            Ok(Settings::parse(&call.run()?.stdout))
+        })?;
         Ok(self.settings.get_or_init(|| settings))
     }
 

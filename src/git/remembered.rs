@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::disk;
+use super::error::GitError;
 use super::settings::Settings;
 
 /// What a file was when it was looked at.
@@ -22,16 +23,43 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// Files with what they were when they were looked at; none for one that does not exist.
+type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+
 /// What is remembered.
 #[derive(Debug, Serialize, Deserialize)]
 struct Memory {
-    /// The files that git reads, in its order; none for one that does not exist.
-    files: Vec<(PathBuf, Option<Stamp>)>,
+    /// The files that git reads, in its order.
+    files: Stamps,
     settings: Vec<(String, String)>,
 }
 
+/// The settings that were remembered at `place` for these files, while those are the same; else what `ask` says, which is
+/// remembered where the folder of that place exists.
+pub(super) fn or_ask(
+    place: &Path,
+    files: &[PathBuf],
+    ask: impl FnOnce() -> Result<Settings, GitError>,
+) -> Result<Settings, GitError> {
+    // Before they are read: what changes in between is seen the next time.
+    let stamps = stamps(files);
+    if let Some(settings) = stamps.as_ref().and_then(|stamps| recall(place, stamps)) {
+        return Ok(settings);
+    }
+    let settings = ask()?;
+    // Where other files are read as well, depending on who knows what, the names alone do not tell.
+    if let Some(files) = stamps.filter(|_| !settings.includes())
+        && let Ok(bytes) = serde_json::to_vec(&Memory { files, settings: settings.used() })
+        && place.parent().is_some_and(Path::is_dir)
+    {
+        // Best effort: what is not remembered is asked again.
+        let _ = disk::write_plainly(place, &bytes);
+    }
+    Ok(settings)
+}
+
 /// What these files are now; none where that cannot be told.
-pub(super) fn stamps(files: &[PathBuf]) -> Option<Stamps> {
+fn stamps(files: &[PathBuf]) -> Option<Stamps> {
     let stamp = |path: &PathBuf| {
         let found = disk::look_through(path).ok()?;
         let stamp = found.map(|meta| Stamp {
@@ -43,32 +71,15 @@ pub(super) fn stamps(files: &[PathBuf]) -> Option<Stamps> {
         });
         Some((path.clone(), stamp))
     };
-    files.iter().map(stamp).collect::<Option<Vec<_>>>().map(Stamps)
+    files.iter().map(stamp).collect()
 }
 
-/// What the files that git reads were at one time.
-#[derive(Debug)]
-pub(super) struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
-
 /// The settings that were remembered for files that are still the same.
-pub(super) fn recall(place: &Path, now: &Stamps) -> Option<Settings> {
+fn recall(place: &Path, now: &Stamps) -> Option<Settings> {
     let meta = disk::look(place).ok()??;
     let memory: Memory = serde_json::from_slice(&disk::read(place).ok()??).ok()?;
     // A file that changed within the second in which it was remembered may have changed again since without showing it.
     let old = |stamp: &Stamp| stamp.modified.0.max(stamp.changed.0) + 1 < meta.mtime();
-    let holds = memory.files == now.0 && now.0.iter().filter_map(|(_, stamp)| stamp.as_ref()).all(old);
+    let holds = memory.files == *now && now.iter().filter_map(|(_, stamp)| stamp.as_ref()).all(old);
     holds.then(|| Settings::of(memory.settings))
-}
-
-/// Remembers settings that were read after the files had been looked at.
-pub(super) fn remember(place: &Path, before: Stamps, settings: &Settings) {
-    // Where other files are read as well, depending on who knows what, the names alone do not tell.
-    if settings.includes() {
-        return;
-    }
-    let memory = Memory { files: before.0, settings: settings.used() };
-    // Best effort: what is not remembered is asked again.
-    if let Ok(bytes) = serde_json::to_vec(&memory) {
-        let _ = disk::write_plainly(place, &bytes);
-    }
 }

@@ -59,11 +59,12 @@ impl Repo {
             if old.is_some() && before.as_ref() == Some(&parts) {
                 return Ok(Snapshot::Unchanged);
             }
-            let imported = match self.import(old.as_ref(), before.as_ref().map(|before| (before, &parts)), files, message, at) {
-                // What it would stand on may be damaged: then it is written whole.
-                Err(_) if before.is_some() => self.import(old.as_ref(), None, files, message, at)?,
-                other => other?,
-            };
+            let imported =
+                match self.import(old.as_ref(), before.as_ref().map(|before| (before, &parts)), files, message, at) {
+                    // What it would stand on may be damaged: then it is written whole.
+                    Err(_) if before.is_some() => self.import(old.as_ref(), None, files, message, at)?,
+                    other => other?,
+                };
             if let Some(old) = old.as_ref().filter(|_| !imported.is_news) {
                 disk::write(&memory, &parts.remember(old))?;
                 return Ok(Snapshot::Unchanged);
