@@ -323,9 +323,7 @@ impl Desk {
             }
             Life::Working(_) | Life::Gating(_) | Life::Verifying(_) => self.stop(id, Stopping::Skipped),
             Life::Pending(_) | Life::Landing(_) | Life::Over(_) => {
-                if let Some(candidate) = stage.own_candidate() {
-                    stage.keep_work(&candidate);
-                }
+                stage.keep_own_work();
                 let reason = Some(Reason::new("skipped", "an operator closed it"));
                 let over = Over { status: EndStatus::Superseded, reason, at: now, commit: None, kept: None };
                 stage.leave_the_line();
@@ -357,9 +355,7 @@ impl Desk {
             self.note(Some(id), "stopping", Some(word.clone()), Some(word), "an operator said so".to_owned());
             return Ok(());
         }
-        if let Some(candidate) = stage.own_candidate() {
-            stage.keep_work(&candidate);
-        }
+        stage.keep_own_work();
         let (status, code) = match why {
             Stopping::Skipped => (EndStatus::Superseded, "skipped"),
             Stopping::Cancelled | Stopping::OverTime => (EndStatus::Failed, "cancelled"),

@@ -206,15 +206,6 @@ impl Stage {
         }
     }
 
-    /// The same as it was before it was put on top of another one.
-    pub fn own_candidate(&self) -> Option<Candidate> {
-        match &self.life {
-            Life::Gating(gating) => Some(gating.uncoupled().candidate),
-            Life::Landing(landing) => Some(landing.uncoupled().candidate),
-            _ => self.candidate().cloned(),
-        }
-    }
-
     /// How often in a row the present candidate's gates failed and were run again.
     pub fn flakes(&self) -> u32 {
         let gates = self.history.iter().rev().take_while(|past| past.run.role == Role::Gate);

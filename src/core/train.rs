@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitId, RunId, StageId, TreeId};
 use super::observation::LandingSighting;
-use super::state::{Approval, Candidate, Gating, Landing, Life, Overlap, Stage};
+use super::state::{Approval, Candidate, Gating, Landing, Life, Overlap, Stage, Work};
 
 /// How an approved candidate goes to its base branch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,9 +61,13 @@ impl Own {
         }
     }
 
-    /// The approval as it was for this candidate.
-    fn approval(&self, approval: &Approval, train: Train) -> Approval {
-        Approval { tree: self.candidate.tree.clone(), gate: self.gate.clone(), train, ..approval.clone() }
+    /// Puts it back in the place of what became of it.
+    fn put_back(self, work: &mut Work, candidate: &mut Candidate, approval: &mut Approval, train: Train) {
+        work.base_commit = self.base_commit;
+        approval.tree.clone_from(&self.candidate.tree);
+        approval.gate = self.gate;
+        approval.train = train;
+        *candidate = self.candidate;
     }
 }
 
@@ -71,33 +75,50 @@ impl Landing {
     /// The same without the train: on what it was built on itself.
     #[must_use]
     pub fn uncoupled(&self) -> Self {
-        let Train::Behind(own) = &self.approval.train else { return self.clone() };
         let mut landing = self.clone();
-        landing.work.base_commit.clone_from(&own.base_commit);
-        landing.candidate.clone_from(&own.candidate);
-        landing.approval = own.approval(&self.approval, Train::Free);
+        if let Train::Behind(own) = &self.approval.train {
+            let own = own.as_ref().clone();
+            own.put_back(&mut landing.work, &mut landing.candidate, &mut landing.approval, Train::Free);
+        }
         landing
     }
 }
 
 impl Gating {
-    /// The candidate that stands behind another one, as it was before, with its approval; none for any other.
-    pub fn coupled(&self) -> Option<(Own, Approval)> {
-        let approval = self.approval.as_ref()?;
-        let Train::Behind(own) = &approval.train else { return None };
-        Some((own.as_ref().clone(), own.approval(approval, Train::Alone)))
+    /// Whether it stands behind another one.
+    pub fn is_coupled(&self) -> bool {
+        self.approval.as_ref().is_some_and(|approval| matches!(approval.train, Train::Behind(_)))
     }
 
-    /// The same without the train: on what it was built on itself.
+    /// The same without the train: on what it was built on itself, and by itself from now on.
     #[must_use]
     pub fn uncoupled(&self) -> Self {
         let mut gating = self.clone();
-        if let Some((own, approval)) = self.coupled() {
-            gating.work.base_commit = own.base_commit;
-            gating.candidate = own.candidate;
-            gating.approval = Some(approval);
+        if let Some(approval) = &mut gating.approval
+            && let Train::Behind(own) = &approval.train
+        {
+            let own = own.as_ref().clone();
+            own.put_back(&mut gating.work, &mut gating.candidate, approval, Train::Alone);
         }
         gating
+    }
+}
+
+impl Stage {
+    /// What is judged or landed, as it was before it was put on top of another candidate.
+    pub fn own_candidate(&self) -> Option<Candidate> {
+        match &self.life {
+            Life::Gating(gating) => Some(gating.uncoupled().candidate),
+            Life::Landing(landing) => Some(landing.uncoupled().candidate),
+            _ => self.candidate().cloned(),
+        }
+    }
+
+    /// Orders a branch for it, where there is such a thing and it will not land.
+    pub fn keep_own_work(&mut self) {
+        if let Some(candidate) = self.own_candidate() {
+            self.keep_work(&candidate);
+        }
     }
 }
 
@@ -144,12 +165,19 @@ pub fn ahead<'a>(stages: &'a [Stage], stage: &Stage) -> Option<&'a StageId> {
     others.filter_map(car).find(|car| car.commit == own.base).map(|car| car.stage)
 }
 
-/// Whether an approved candidate, which on the branch's tip would have this tree, may be put on top of another one: not
-/// where its gates have passed that tree already, and not where they or a person have said that it stands by itself.
-pub fn may_join(landing: &Landing, on_the_tip: &TreeId) -> bool {
-    *on_the_tip != landing.approval.tree
-        && landing.approval.train != Train::Alone
-        && landing.approval.overlap == Overlap::Park
+/// On top of which candidate an approved one is put whose base has moved to this tip, where it would have the tree
+/// `on_the_tip`. On none where its gates have passed that tree already, and where they or a person have said that it stands
+/// by itself.
+pub fn joins<'a>(
+    stages: &'a [Stage],
+    seen: &'a BTreeMap<StageId, LandingSighting>,
+    (tip, on_the_tip): (&'a CommitId, &TreeId),
+    stage: &Stage,
+    landing: &Landing,
+) -> Option<Car<'a>> {
+    let Approval { tree, train, overlap, .. } = &landing.approval;
+    let may = on_the_tip != tree && *train != Train::Alone && *overlap == Overlap::Park;
+    may.then(|| end(stages, seen, tip, stage))?
 }
 
 /// The end of the train that begins at a branch's tip, as another stage would join it.

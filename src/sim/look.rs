@@ -402,8 +402,7 @@ impl<C: Cast> Ground<C> {
         };
         let has_gates = matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if brief.gate_caps.is_some());
         if has_gates
-            && train::may_join(landing, &tree)
-            && let Some(last) = train::end(stages, &seen.landings, &tip, stage)
+            && let Some(last) = train::joins(stages, &seen.landings, (&tip, &tree), stage, landing)
             && let Ok(files) = self.git.rebase(&own.work.base_commit, last.commit, &own.candidate.tree)
         {
             let (tip, behind) = (last.commit.clone(), Some(last.stage.clone()));

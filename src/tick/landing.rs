@@ -99,7 +99,6 @@ fn sighting(
             return Ok(LandingSighting::Overlap { tip, paths });
         }
     };
-    let may_join = train::may_join(landing, &tree);
     let on_top = |base: &CommitId, tree: TreeId| {
         let author = Signature::from(&stage.worker);
         let commit = observer.objects.write_commit(&CommitText {
@@ -117,8 +116,7 @@ fn sighting(
     };
     let has_gates = matches!(seen.briefs.get(&stage.id), Some(Ok(brief)) if brief.gate_caps.is_some());
     if has_gates
-        && may_join
-        && let Some(last) = train::end(stages, &seen.landings, &tip, stage)
+        && let Some(last) = train::joins(stages, &seen.landings, (&tip, &tree), stage, landing)
         && let Rebase::Disjoint { tree } =
             observer.objects.rebase(&own.work.base_commit, last.commit, &own.candidate.tree)?
     {

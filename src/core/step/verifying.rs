@@ -16,7 +16,7 @@ use crate::core::state::{
     Approval, Awaits, Ballot, Candidate, Chore, EndStatus, Flight, Gating, Kept, Landing, Life, Overlap, PastRun,
     Reason, RunOutcome, Said, Seat, Stage, Verifying, Work,
 };
-use crate::core::train::{Own, Train};
+use crate::core::train::Train;
 use crate::core::verdict::{Judgement, Verdict, commit_headline};
 
 /// Signals that come from outside a command: a kill, or the machine being short of memory.
@@ -88,7 +88,7 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
     };
     if let Some(why) = flight.stopping {
         settle(turn, stage, RunOutcome::Cancelled);
-        stage.keep_work(&gating.uncoupled().candidate);
+        stage.keep_own_work();
         return end_stopped(turn, stage, why, &flight.run);
     }
     if record.ended_by == EndedBy::Cancelled {
@@ -103,7 +103,7 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
                 stage.life = Life::Gating(Gating { flight: None, not_before, ..gating });
             }
             PutOff::Never(status, reason) => {
-                stage.keep_work(&gating.uncoupled().candidate);
+                stage.keep_own_work();
                 turn.end(stage, status, reason, None, Some(&flight.run));
             }
         }
@@ -126,8 +126,8 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
         }
         GateEnd::Failed(_, detail) => {
             settle(turn, stage, RunOutcome::Failed);
-            if let Some((own, approval)) = gating.coupled() {
-                return uncouple(turn, stage, &gating.work, own, approval, flight, &detail);
+            if gating.is_coupled() {
+                return uncouple(turn, stage, &gating, flight, &detail);
             }
             let failure = WorkFailure {
                 status: EndStatus::VerifierFailed,
@@ -147,24 +147,11 @@ fn gate_ended(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Fligh
 }
 
 /// A gate failed on top of another candidate, which may be that one's fault: the branch alone decides.
-fn uncouple(
-    turn: &mut Turn,
-    stage: &mut Stage,
-    work: &Work,
-    own: Own,
-    approval: Approval,
-    flight: &Flight,
-    detail: &str,
-) {
-    let detail = format!("on top of {}: {detail}; it is judged on {} alone", work.base_commit, stage.base_branch);
-    let landing = Landing {
-        work: Work { base_commit: own.base_commit, started_at: work.started_at },
-        candidate: own.candidate,
-        approval,
-        decided_at: turn.now,
-        committer: turn.seen.committer.clone(),
-        waiting: None,
-    };
+fn uncouple(turn: &mut Turn, stage: &mut Stage, gating: &Gating, flight: &Flight, detail: &str) {
+    let Gating { work, candidate, approval: Some(approval), .. } = gating.uncoupled() else { return };
+    let on = &gating.work.base_commit;
+    let detail = format!("on top of {on}: {detail}; it is judged on {} alone", stage.base_branch);
+    let landing = landing(turn, work, candidate, approval);
     turn.moves(stage, Life::Landing(landing), Some(&flight.run), "uncoupled", detail);
 }
 
@@ -233,7 +220,7 @@ fn gate_passed(turn: &mut Turn, stage: &mut Stage, gating: Gating, flight: &Flig
 
 fn gate_again(turn: &mut Turn, stage: &mut Stage, gating: &Gating, flight: &Flight, code: &str, detail: &str) {
     if let Some(why) = flight.stopping {
-        stage.keep_work(&gating.uncoupled().candidate);
+        stage.keep_own_work();
         return end_stopped(turn, stage, why, &flight.run);
     }
     if turn.may_retry(stage, Role::Gate, None) {
@@ -571,14 +558,13 @@ fn to_land(
     run: &RunId,
     detail: &str,
 ) {
-    let landing = Landing {
-        work,
-        candidate,
-        approval,
-        decided_at: turn.now,
-        committer: turn.seen.committer.clone(),
-        waiting: None,
-    };
+    let landing = landing(turn, work, candidate, approval);
     turn.moves(stage, Life::Landing(landing), Some(run), "approved", detail);
     super::landing::try_now(turn, stage);
+}
+
+/// A landing that begins now.
+fn landing(turn: &Turn, work: Work, candidate: Candidate, approval: Approval) -> Landing {
+    let committer = turn.seen.committer.clone();
+    Landing { work, candidate, approval, decided_at: turn.now, committer, waiting: None }
 }

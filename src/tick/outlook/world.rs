@@ -247,8 +247,7 @@ impl<'a> Ahead<'a> {
                 let candidate = self.on_top(&tip, landing);
                 let has_gates = self.brief(&stage.id).is_some_and(|brief| brief.gate_caps.is_some());
                 if has_gates
-                    && train::may_join(landing, &candidate.tree)
-                    && let Some(last) = train::end(stages, &seen.landings, &tip, stage)
+                    && let Some(last) = train::joins(stages, &seen.landings, (&tip, &candidate.tree), stage, landing)
                 {
                     let (tip, behind) = (last.commit.clone(), Some(last.stage.clone()));
                     return LandingSighting::Rebased { candidate: self.on_top(&tip, landing), tip, behind };
