@@ -22,6 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use support::dice::Dice;
 use support::night::Night;
 
 /// How long one night may take.
@@ -33,27 +34,15 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// How many ticks of the timer may be alive at once.
 const TIMERS: usize = 3;
 
-/// A small generator of numbers (xorshift64*): the same seed gives the same choices.
-struct Dice(u64);
-
-impl Dice {
-    fn from_environment() -> Self {
-        let given = std::env::var("AUTOMETTA_KILL_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("clock");
-            u64::from(now.subsec_nanos()) | 1
-        });
-        println!("AUTOMETTA_KILL_SEED={seed}");
-        Self(seed.max(1))
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).expect("31 bits") % end
-    }
+/// The seed that was given, or one of the moment; it is printed.
+fn dice() -> Dice {
+    let given = std::env::var("AUTOMETTA_KILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("clock");
+        u64::from(now.subsec_nanos())
+    });
+    println!("AUTOMETTA_KILL_SEED={seed}");
+    Dice::new(seed)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -444,7 +433,7 @@ fn with_kills(night: &Night, dice: &mut Dice, count: u32, kinds: &[Kind]) -> Val
 
 #[test]
 fn scenario_44_a_night_with_200_kills_ends_as_the_night_without_them() {
-    let mut dice = Dice::from_environment();
+    let mut dice = dice();
     let (peace, war) = std::thread::scope(|scope| {
         let peace = scope.spawn(|| in_peace(&night_of_scripts()));
         let night = night_of_scripts();
@@ -461,7 +450,7 @@ fn scenario_44_a_night_with_200_kills_ends_as_the_night_without_them() {
 
 #[test]
 fn scenario_44_every_run_is_charged_exactly_once_however_it_was_killed() {
-    let mut dice = Dice::from_environment();
+    let mut dice = dice();
     let night = night_with_tokens();
     let end = with_kills(&night, &mut dice, 60, &[Kind::Tick, Kind::Supervisor, Kind::Agent]);
     assert_eq!(end["landed"].as_object().expect("landed").len(), 5, "{end:#}");

@@ -17,8 +17,6 @@
 
 #[path = "soak/audit.rs"]
 mod audit;
-#[path = "soak/dice.rs"]
-mod dice;
 #[path = "soak/forces.rs"]
 mod forces;
 #[path = "soak/model.rs"]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use super::dice::Dice;
 use super::model::KILLS_PER_ROLE;
 use super::processes::{Kind, Process, processes};
+use super::support::dice::Dice;
 use super::support::night::{LIMIT, text};
 use super::world::{Repo, World, word};
 

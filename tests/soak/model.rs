@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::dice::Dice;
+use super::support::dice::Dice;
 
 /// How often the machine tries again what was nobody's fault. Above it are the natural crashes of a run (two at the most)
 /// and as many kills as the killer deals it.

@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::dice::Dice;
 use super::model::{End, INFRASTRUCTURE_RETRIES, Plan, draw_stages, ends_of};
+use super::support::dice::Dice;
 use super::support::night::{Night, text};
 
 const ONE: &str = "One Maker <maker@local>";

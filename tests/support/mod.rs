@@ -9,6 +9,7 @@
 )]
 
 pub mod clis;
+pub mod dice;
 pub mod landed;
 pub mod model_server;
 pub mod night;
