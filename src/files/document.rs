@@ -60,6 +60,10 @@ pub fn value_from_yaml<T: DeserializeOwned + JsonSchema>(bytes: impl AsRef<[u8]>
         return Err(yaml_faults::<T>(text, &error));
     }
     let tree = yaml::tree(text).map_err(|error| Faults(vec![yaml::fault(&error, None)]))?;
+    // JSON takes no scalar for another kind: what it accepts looks like what it is, and needs no schema to say so.
+    if T::deserialize(tree.value()).is_ok() {
+        return Ok(tree.into_value());
+    }
     Ok(explain::Check::of::<T>().as_typed(&tree))
 }
 

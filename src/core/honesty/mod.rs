@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 
 pub use findings::{Findings, Found, FrozenFile, PatchExtent, Standing};
 pub use patch::{FilePatch, Line, parse};
-use pattern::pattern_of;
 pub(in crate::core) use scan::is_git_file;
 pub use scan::{Gates, scan};
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
 
-use regex::Regex;
+use regex::{Regex, bytes};
 
 use super::patch::{FilePatch, Line};
+use super::pattern::{pattern_of, text_pattern_of};
 use super::rules::{self, CI_PATHS, GIT_PATHS, ROWS, Row, When};
-use super::{Flag, MAX_FLAGS, Report, Rule, pattern_of, secrets};
+use super::{Flag, MAX_FLAGS, Report, Rule, secrets};
 use crate::core::paths::PathPatterns;
 
 /// The commands that judge a candidate.
@@ -18,7 +19,7 @@ pub struct Gates<'a> {
 }
 
 /// Each is read when a line is first held against it: a diff is in one language or two, and the table in ten.
-static PATTERNS: [OnceLock<Option<Regex>>; ROWS.len()] = [const { OnceLock::new() }; ROWS.len()];
+static PATTERNS: [OnceLock<Option<bytes::Regex>>; ROWS.len()] = [const { OnceLock::new() }; ROWS.len()];
 static CI: LazyLock<Option<PathPatterns>> = LazyLock::new(|| PathPatterns::new(CI_PATHS.iter().copied()).ok());
 static GIT: LazyLock<Option<PathPatterns>> = LazyLock::new(|| PathPatterns::new(GIT_PATHS.iter().copied()).ok());
 
@@ -93,7 +94,8 @@ fn lines(file: &FilePatch, flags: &mut Vec<Flag>) {
             continue;
         }
         let Some(pattern) = pattern.get_or_init(|| pattern_of(row.pattern)) else { continue };
-        let of = |lines: &'_ [Line]| lines.iter().filter(|line| pattern.is_match(&line.text)).cloned().collect();
+        let of =
+            |lines: &'_ [Line]| lines.iter().filter(|line| pattern.is_match(line.text.as_bytes())).cloned().collect();
         let (gone, new): (Vec<Line>, Vec<Line>) = (of(&file.removed), of(&file.added));
         match row.when {
             When::Added => added(file, row, &gone, &new, flags),
@@ -156,7 +158,8 @@ fn numbers(file: &FilePatch, row: &Row, gone: &[Line], new: &[Line], flags: &mut
 
 /// A line without its numbers, and the numbers.
 fn numbers_of(line: &str) -> (String, Vec<f64>) {
-    static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern_of(r"\d[\d_]*(\.\d+)?([eE][+-]?\d+)?"));
+    static NUMBER: LazyLock<Option<Regex>> =
+        LazyLock::new(|| text_pattern_of(r"[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?"));
     let Some(number) = NUMBER.as_ref() else { return (line.to_owned(), Vec::new()) };
     let values = number.find_iter(line).filter_map(|found| found.as_str().replace('_', "").parse().ok());
     (number.replace_all(line.trim(), "#").into_owned(), values.collect())

@@ -132,6 +132,30 @@ fn secrets_are_found_and_never_shown() {
 }
 
 #[test]
+fn a_hint_leaves_out_nothing_that_its_pattern_finds() {
+    for row in secrets::ROWS {
+        let pattern = pattern::text_pattern_of(row.pattern).expect(row.pattern);
+        let found = format!("{}{}", row.finds.0, row.finds.1);
+        // Other letters in the place of each, in both cases: whatever still matches still has a hint.
+        for (at, letter) in found.char_indices() {
+            for other in ["", "a", "A", "z", "_", "-", "0", " "]
+                .map(str::to_owned)
+                .into_iter()
+                .chain([letter.to_ascii_uppercase().to_string(), letter.to_ascii_lowercase().to_string()])
+            {
+                let text = format!("{}{other}{}", &found[..at], &found[at + letter.len_utf8()..]);
+                let has_hint = row.hints.iter().any(|hint| text.contains(hint));
+                assert!(has_hint || !pattern.is_match(&text), "{}: {text}", row.name);
+            }
+        }
+        for text in [found.to_ascii_uppercase(), found.to_ascii_lowercase()] {
+            let has_hint = row.hints.iter().any(|hint| text.contains(hint));
+            assert!(has_hint || !pattern.is_match(&text), "{}: {text}", row.name);
+        }
+    }
+}
+
+#[test]
 fn a_line_is_an_error_by_its_shape() {
     for row in output::ROWS {
         assert!(Regex::new(row.pattern).is_ok(), "{}", row.pattern);

@@ -177,6 +177,16 @@ fn plain_scalars_are_what_the_type_asks_for() {
 }
 
 #[test]
+fn what_needs_no_schema_is_the_same_with_it() {
+    let text = "max_parallel: 2\ncaps: {tokens: 900000000, cost_usd: 3.5, wall_clock: 9 hours}\nlink: [a, 'b']\n\
+                families:\n  claude: {env: {A: x, B: '3.10'}, max_parallel: 1}\ngates:\n- {name: a, run: test -f x}\n";
+    let tree = yaml::tree(text).expect("YAML");
+    assert!(serde_json::from_value::<Manifest>(tree.value().clone()).is_ok(), "it needs none");
+    assert_eq!(explain::Check::of::<Manifest>().as_typed(&tree), *tree.value());
+    assert_eq!(value_from_yaml::<Manifest>(text).expect("value"), *tree.value());
+}
+
+#[test]
 fn what_the_type_itself_refuses_is_reported_besides_the_schema() {
     let text = "version: 1\nstages: [{id: 01-a, status: pending, worker: 'A <-a@b>'}]\nfoo: 1\n";
     let found = shown(from_yaml::<Queue>(text));

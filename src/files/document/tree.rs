@@ -32,6 +32,11 @@ impl Tree {
         &self.value
     }
 
+    /// The same, where nothing else of it is wanted any more.
+    pub(super) fn into_value(self) -> Value {
+        self.value
+    }
+
     /// The line of this place, or of the nearest thing around it.
     pub(super) fn line(&self, place: &str) -> Option<usize> {
         let mut place = place;

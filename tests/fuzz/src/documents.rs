@@ -106,6 +106,10 @@ pub(crate) fn manifest(bytes: &[u8]) {
             let text = document::to_yaml(&manifest).expect("a manifest that was read can be written");
             let again: Manifest = document::from_yaml(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
             assert_eq!(again, manifest, "{text}");
+            let value = document::value_from_yaml::<Manifest>(base).expect("it is a manifest");
+            if let Ok(merged) = Manifest::merged(value, Value::Object(serde_json::Map::new())) {
+                assert_eq!(merged, manifest, "over a generic value: {text}");
+            }
             drop(document::locate(base, manifest.validate()));
             let _ = Families::new(&manifest.families).map_err(|faults| hold_faults(&faults, base));
         }
