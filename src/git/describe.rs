@@ -3,7 +3,7 @@
 use crate::core::ids::{CommitId, TreeId};
 
 use super::error::GitError;
-use super::objects::{Objects, parse_id};
+use super::objects::{Objects, parents_in, parse_id};
 
 /// The longest subject that is read, in bytes.
 const SUBJECT: usize = 1000;
@@ -30,13 +30,11 @@ impl Objects {
         if !self.object_exists(commit)? {
             return Ok(None);
         }
-        let mut call = self.call()?;
-        call.args(["cat-file", "commit", commit.as_str()]);
-        let said = call.run()?;
-        let text = String::from_utf8_lossy(&said.stdout);
+        let bytes = self.commit_bytes(commit)?;
+        let text = String::from_utf8_lossy(&bytes);
         let message = text.split_once("\n\n").map(|(_, message)| message).unwrap_or_default();
         let subject = message.lines().next().unwrap_or_default();
         let subject = subject.char_indices().take_while(|(at, _)| *at < SUBJECT).map(|(_, c)| c).collect();
-        Ok(Some(Described { subject, parents: self.parents(commit)? }))
+        Ok(Some(Described { subject, parents: parents_in(&bytes)? }))
     }
 }

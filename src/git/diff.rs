@@ -1,6 +1,7 @@
 //! What differs between two trees. Renames are a deletion and an addition: paths are what claims and checks are about.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::core::ids::ObjectId;
 
@@ -122,8 +123,14 @@ impl Objects {
     }
 
     /// The lines that differ, without any around them, of at most `most` bytes.
-    pub fn diff_lines(&self, old: &ObjectId, new: &ObjectId, most: usize) -> Result<Patch, GitError> {
-        self.patch(old, new, &["--unified=0"], &[], most)
+    pub fn diff_lines(&self, old: &ObjectId, new: &ObjectId, most: usize) -> Result<Arc<Patch>, GitError> {
+        let between = (old.clone(), new.clone(), most);
+        if let Some(known) = self.known_lines(&between) {
+            return Ok(known);
+        }
+        let patch = Arc::new(self.patch(old, new, &["--unified=0"], &[], most)?);
+        self.knows_lines(between, &patch);
+        Ok(patch)
     }
 
     /// The patch of one path, taken literally, of at most `most` bytes.

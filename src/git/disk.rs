@@ -112,7 +112,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     sync_folder(folder)
 }
 
-/// Writes a file inside a fresh checkout, where nothing needs to survive a crash.
+/// Writes a file that need not survive a crash: one inside a fresh checkout, or one that only saves work.
 pub(super) fn write_plainly(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     remove_file(path)?;
     fault::write!("git.write", bytes, |bytes| fs::write(path, bytes)).at("write", path)

@@ -91,12 +91,14 @@ impl Repo {
             return Ok(Landing::Busy { why });
         }
         let tip = self.ref_tip(&branch)?;
-        if self.has_landed(tip.as_ref(), &order.commit)? {
+        if tip.as_ref() == Some(&order.commit) {
             return Ok(Landing::Done);
         }
         if tip.as_ref() != Some(&order.parent) {
-            return Ok(Landing::Moved { tip });
+            let has_landed = self.has_landed(tip.as_ref(), &order.commit)?;
+            return Ok(if has_landed { Landing::Done } else { Landing::Moved { tip } });
         }
+        // A child of the tip is not behind it.
         if !self.parents(&order.commit)?.contains(&order.parent) {
             return Err(GitError::NotAChild { commit: order.commit.to_string(), parent: order.parent.to_string() });
         }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::core::ids::{CommitId, ObjectId};
 
+use super::diff::Patch;
 use super::disk;
 use super::error::GitError;
 use super::locate::Location;
@@ -32,7 +33,12 @@ pub struct Objects {
     plain: OnceLock<PathBuf>,
     /// The commit that was stored last: what is looked at and then done is the same one.
     newest: Mutex<Option<(Vec<u8>, CommitId)>>,
+    /// The lines that differed when that was asked last: a candidate is looked through more than once.
+    lines: Mutex<Option<(Between, Arc<Patch>)>>,
 }
+
+/// What was compared, and how much of it was wanted.
+pub(super) type Between = (ObjectId, ObjectId, usize);
 
 impl Objects {
     pub(super) fn new(git: Arc<Git>, location: Location, scratch: &Path) -> Self {
@@ -44,6 +50,7 @@ impl Objects {
             settings: OnceLock::new(),
             plain: OnceLock::new(),
             newest: Mutex::default(),
+            lines: Mutex::default(),
         }
     }
 
@@ -184,15 +191,42 @@ impl Objects {
         }
     }
 
-    /// The parents of a commit.
-    pub(super) fn parents(&self, commit: &CommitId) -> Result<Vec<CommitId>, GitError> {
+    /// The lines that differ, where they are what was asked for last.
+    pub(super) fn known_lines(&self, between: &Between) -> Option<Arc<Patch>> {
+        let lines = self.lines.lock().ok()?;
+        lines.as_ref().filter(|(known, _)| known == between).map(|(_, patch)| Arc::clone(patch))
+    }
+
+    /// Remembers the lines that differ.
+    pub(super) fn knows_lines(&self, between: Between, patch: &Arc<Patch>) {
+        if let Ok(mut lines) = self.lines.lock() {
+            *lines = Some((between, Arc::clone(patch)));
+        }
+    }
+
+    /// The content of a commit, headers and message.
+    pub(super) fn commit_bytes(&self, commit: &CommitId) -> Result<Vec<u8>, GitError> {
+        if let Ok(newest) = self.newest.lock()
+            && let Some((bytes, _)) = newest.as_ref().filter(|(_, known)| known == commit)
+        {
+            return Ok(bytes.clone());
+        }
         let mut call = self.call()?;
         call.args(["cat-file", "commit", commit.as_str()]);
-        let said = call.run()?;
-        let text = String::from_utf8_lossy(&said.stdout);
-        let header = text.lines().take_while(|line| !line.is_empty());
-        header.filter_map(|line| line.strip_prefix("parent ")).map(|id| parse_id(id, "git cat-file")).collect()
+        Ok(call.run()?.stdout)
     }
+
+    /// The parents of a commit.
+    pub(super) fn parents(&self, commit: &CommitId) -> Result<Vec<CommitId>, GitError> {
+        parents_in(&self.commit_bytes(commit)?)
+    }
+}
+
+/// The parents that a commit's content names.
+pub(super) fn parents_in(bytes: &[u8]) -> Result<Vec<CommitId>, GitError> {
+    let text = String::from_utf8_lossy(bytes);
+    let header = text.lines().take_while(|line| !line.is_empty());
+    header.filter_map(|line| line.strip_prefix("parent ")).map(|id| parse_id(id, "git cat-file")).collect()
 }
 
 /// An object id from what git said.

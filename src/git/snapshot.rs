@@ -66,12 +66,12 @@ impl Repo {
                     other => other?,
                 };
             if let Some(old) = old.as_ref().filter(|_| !imported.is_news) {
-                disk::write(&memory, &parts.remember(old))?;
+                disk::write_plainly(&memory, &parts.remember(old))?;
                 return Ok(Snapshot::Unchanged);
             }
             let expect = old.map_or(Expect::Absent, Expect::Is);
             if self.set_ref(name, &imported.commit, &expect)? == Moved::Yes {
-                disk::write(&memory, &parts.remember(&imported.commit))?;
+                disk::write_plainly(&memory, &parts.remember(&imported.commit))?;
                 return Ok(Snapshot::Written(imported.commit));
             }
         }

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use super::process::{self, Row};
 use crate::core::run::{AgentStarted, Started, TOKEN_VARIABLE};
 use crate::fault;
+use crate::files::lock;
 
 /// How long an interval between two rounds of KILL is.
 const ROUND: Duration = Duration::from_millis(20);
@@ -47,9 +48,16 @@ impl Traces {
         let own = own_pid();
         let rows = process::rows();
         let same_boot = self.started.as_ref().is_some_and(|started| started.boot_id == process::boot_id());
+        // Whose descriptors lead to it has to be looked for only where somebody's do.
+        let is_held = lock::is_held(&self.lock).unwrap_or(true);
         let roots = rows
             .iter()
-            .filter(|row| row.pid != own && !row.zombie && (self.marked(row) || (same_boot && self.grouped(row))))
+            .filter(|row| row.pid != own && !row.zombie)
+            .filter(|row| {
+                self.claimed(row)
+                    || (is_held && process::holds_lock(row.pid, &self.lock))
+                    || (same_boot && self.grouped(row))
+            })
             .map(|row| row.pid)
             .collect();
         let members = with_descendants(&rows, roots);
@@ -77,13 +85,12 @@ impl Traces {
         }
     }
 
-    /// The run's own mark: its token, its lock, or being its supervisor.
-    fn marked(&self, row: &Row) -> bool {
-        let claimed = self.started.as_ref().is_some_and(|started| {
+    /// The run's own mark: its token, or being its supervisor.
+    fn claimed(&self, row: &Row) -> bool {
+        self.started.as_ref().is_some_and(|started| {
             process::has_variable(row.pid, TOKEN_VARIABLE, &started.token)
                 || (row.stamp == started.supervisor && process::is_our_supervisor(row.pid, &self.run_dir))
-        });
-        claimed || process::holds_lock(row.pid, &self.lock)
+        })
     }
 
     /// In the agent's group and the supervisor's session, both of which would have to be reused together, in the
