@@ -88,7 +88,11 @@ impl Settings {
     /// The configuration of our own git dir: the object format, and what a faithful checkout needs.
     pub(super) fn plain_config(&self) -> String {
         let sha256 = self.object_format() == ObjectFormat::Sha256;
-        let mut text = format!("[core]\n\trepositoryformatversion = {}\n\tbare = false\n", u8::from(sha256));
+        // What moves our own refs is of no interest, and a log of it would grow for ever.
+        let mut text = format!(
+            "[core]\n\trepositoryformatversion = {}\n\tbare = false\n\tlogallrefupdates = false\n",
+            u8::from(sha256)
+        );
         for (name, allowed) in FAITHFUL {
             let value = self.get(name).map(normal);
             if let (Some(value), Some(name)) = (value, name.strip_prefix("core."))
@@ -151,8 +155,8 @@ mod tests {
         );
         assert_eq!(
             settings.plain_config(),
-            "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tfilemode = true\n\tautocrlf = true\n\
-             [extensions]\n\tobjectformat = sha256\n"
+            "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tlogallrefupdates = false\n\
+             \tfilemode = true\n\tautocrlf = true\n[extensions]\n\tobjectformat = sha256\n"
         );
         assert_eq!(settings.filters(), ["lfs"]);
     }

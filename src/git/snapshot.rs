@@ -179,6 +179,8 @@ impl Objects {
         }
         input.extend_from_slice(b"get-mark :1\ndone\n");
         let mut call = self.call()?;
+        // The ref need not last, only what it leads to.
+        call.args(["-c", "core.fsync=committed"]);
         call.args(["fast-import", "--quiet", "--force", "--done", "--cat-blob-fd=1"]).input(input);
         let said = call.run()?;
         let lines: Vec<&str> = said.text("git fast-import")?.lines().collect();
