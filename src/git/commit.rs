@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use crate::core::ids::{CommitId, Identity, TreeId};
 
 use super::error::GitError;
-use super::objects::{Objects, parse_id};
+use super::loose::{Kind, Loose};
+use super::objects::Objects;
 
 /// A name and an address, as commits carry them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,11 @@ impl Signature {
         };
         let (name, email) = (clean(name), clean(email));
         (!name.is_empty() && !email.is_empty()).then_some(Self { name, email })
+    }
+
+    /// That of what nobody but this program has made.
+    pub(super) fn ours() -> Self {
+        Self { name: "autometta".to_owned(), email: "autometta@local".to_owned() }
     }
 
     /// The name.
@@ -95,11 +101,10 @@ impl Objects {
         if let Some(id) = self.stored(&bytes) {
             return Ok(id);
         }
-        let mut call = self.call()?;
-        call.args(["hash-object", "-t", "commit", "-w", "--stdin"]).input(bytes.clone());
-        let id = parse_id(call.run()?.text("git hash-object")?, "git hash-object")?;
-        self.has_stored(bytes, &id);
-        Ok(id)
+        let object = Loose::new(self.object_format()?, Kind::Commit, &bytes)?;
+        self.store([&object])?;
+        self.has_stored(bytes, &object.id);
+        Ok(object.id)
     }
 }
 

@@ -118,6 +118,23 @@ pub(super) fn write_plainly(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     fault::write!("git.write", bytes, |bytes| fs::write(path, bytes)).at("write", path)
 }
 
+/// Writes a file durably that nobody changes any more, under a name that leads nowhere yet; one that a dead process of the
+/// same number left there goes first.
+pub(super) fn write_for_good(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
+    remove_file(path)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(path)
+        .and_then(|mut file| {
+            fault::write!("git.object.write", bytes, |bytes| file.write_all(bytes))?;
+            fault::point!("git.object.sync", path)?;
+            file.sync_all()
+        })
+        .at("write", path)
+}
+
 /// Whether a lock was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {

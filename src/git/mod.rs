@@ -25,6 +25,7 @@ mod journal;
 mod land;
 mod lines;
 mod locate;
+mod loose;
 mod merge;
 mod merged;
 mod objects;

@@ -110,7 +110,7 @@ impl Objects {
     }
 
     /// Our own git dir; made or brought up to date at its first use.
-    fn plain(&self) -> Result<&Path, GitError> {
+    pub(super) fn plain(&self) -> Result<&Path, GitError> {
         if let Some(plain) = self.plain.get() {
             return Ok(plain);
         }
@@ -152,6 +152,11 @@ impl Objects {
             call.env("GIT_SHALLOW_FILE", shallow);
         }
         Ok(call)
+    }
+
+    /// Where new objects go.
+    pub(super) fn objects_folder(&self) -> PathBuf {
+        self.aside.clone().unwrap_or_else(|| self.location.common_dir.join("objects"))
     }
 
     /// A call in the repository's own git dir, with its configuration in force: for refs and settings only.

@@ -1,22 +1,22 @@
 //! Snapshots: a few small files kept as commits on a ref of their own, such as `refs/autometta/state`.
 //!
-//! One `git fast-import` stores blobs, tree and commit; the ref then moves by compare-and-swap, so a crash leaves the
-//! old snapshot or the new one. The history is one line of commits, whose reflog is kept.
+//! Blobs, trees and commit are stored first ([`super::loose`]); the ref then moves by compare-and-swap, so a crash leaves
+//! the old snapshot or the new one. The history is one line of commits, whose reflog is kept.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 
-use crate::core::ids::CommitId;
+use crate::core::ids::{CommitId, ObjectId};
 
+use super::commit::{CommitText, Signature};
 use super::disk;
 use super::error::GitError;
-use super::objects::{Objects, parse_id};
+use super::loose::{self, Kind, Loose};
+use super::objects::Objects;
 use super::refs::{Expect, Moved, RefName};
 use super::repo::Repo;
-use super::tree_path::{hex, quoted};
 
 /// How often a snapshot is written anew because somebody else moved its ref meanwhile.
 const TRIES: usize = 3;
@@ -28,12 +28,6 @@ pub enum Snapshot {
     Written(CommitId),
     /// The newest snapshot holds these very files.
     Unchanged,
-}
-
-/// A commit that `fast-import` made, with its tree and that of the commit before it.
-struct Imported {
-    commit: CommitId,
-    is_news: bool,
 }
 
 impl Repo {
@@ -51,28 +45,41 @@ impl Repo {
             check_path(path)?;
         }
         let memory = self.scratch(&format!("snapshot-{}", name.as_str().replace('/', "-")))?;
-        let parts = Parts::of(files);
+        let format = self.object_format()?;
+        let blobs = files.iter().map(|(_, content)| Loose::new(format, Kind::Blob, content));
+        let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
+        let parts = Parts(files.iter().zip(&blobs).map(|((path, _), blob)| (path.clone(), blob.id.clone())).collect());
+        let trees = loose::trees(format, &parts.0)?;
+        let Some(tree) = trees.last().map(|tree| tree.id.clone()) else { return Ok(Snapshot::Unchanged) };
         for _ in 0..TRIES {
             let old = self.ref_tip(name)?;
             // Only what is remembered of the very tip counts.
             let before = disk::read(&memory)?.and_then(|bytes| Parts::remembered(&bytes, old.as_ref()?));
-            if old.is_some() && before.as_ref() == Some(&parts) {
+            let is_known = before.as_ref() == Some(&parts);
+            if let Some(old) = &old
+                && (is_known || (before.is_none() && self.tree_of(old).is_ok_and(|known| known == tree)))
+            {
+                if !is_known {
+                    disk::write_plainly(&memory, &parts.remember(old))?;
+                }
                 return Ok(Snapshot::Unchanged);
             }
-            let imported =
-                match self.import(old.as_ref(), before.as_ref().map(|before| (before, &parts)), files, message, at) {
-                    // What it would stand on may be damaged: then it is written whole.
-                    Err(_) if before.is_some() => self.import(old.as_ref(), None, files, message, at)?,
-                    other => other?,
-                };
-            if let Some(old) = old.as_ref().filter(|_| !imported.is_news) {
-                disk::write_plainly(&memory, &parts.remember(old))?;
-                return Ok(Snapshot::Unchanged);
-            }
+            // Those that stayed as they were are there already.
+            let is_news = |blob: &&Loose| before.as_ref().is_none_or(|before| !before.has(&blob.id));
+            self.store(blobs.iter().filter(is_news).chain(&trees))?;
+            let who = Signature::ours();
+            let commit = self.write_commit(&CommitText {
+                tree: tree.clone(),
+                parents: old.iter().cloned().collect(),
+                author: who.clone(),
+                committer: who,
+                at,
+                message: message.to_owned(),
+            })?;
             let expect = old.map_or(Expect::Absent, Expect::Is);
-            if self.set_ref(name, &imported.commit, &expect)? == Moved::Yes {
-                disk::write_plainly(&memory, &parts.remember(&imported.commit))?;
-                return Ok(Snapshot::Written(imported.commit));
+            if self.set_ref(name, &commit, &expect)? == Moved::Yes {
+                disk::write_plainly(&memory, &parts.remember(&commit))?;
+                return Ok(Snapshot::Written(commit));
             }
         }
         Err(GitError::RefContended { name: name.to_string() })
@@ -138,65 +145,6 @@ impl Objects {
             .map(|bytes| Some(bytes.to_vec()))
             .ok_or_else(|| GitError::Puzzling { command: "git cat-file", answer: head.clone().into_owned() })
     }
-
-    fn import(
-        &self,
-        old: Option<&CommitId>,
-        parts: Option<(&Parts, &Parts)>,
-        files: &[(String, Vec<u8>)],
-        message: &str,
-        at: DateTime<Utc>,
-    ) -> Result<Imported, GitError> {
-        let who = format!("autometta <autometta@local> {} +0000", at.timestamp().max(0));
-        // The ref named here is one of our own git dir; the repository's is moved by compare-and-swap afterwards.
-        let mut input = format!("feature done\ncommit refs/heads/snapshot\nmark :1\ncommitter {who}\n").into_bytes();
-        push_data(&mut input, message.as_bytes());
-        if let Some(old) = old {
-            input.extend_from_slice(format!("from {old}\n").as_bytes());
-            match parts {
-                None => input.extend_from_slice(b"deleteall\n"),
-                Some((before, now)) => {
-                    for path in before.0.keys().filter(|path| !now.0.contains_key(*path)) {
-                        input.extend_from_slice(b"D ");
-                        input.extend_from_slice(&quoted(path.as_bytes()));
-                        input.push(b'\n');
-                    }
-                }
-            }
-        }
-        // Those that stayed as they were are there already; a hundred of them at once would be kept as a pack, and packs
-        // pile up.
-        let is_news = |path: &str| parts.is_none_or(|(before, now)| before.0.get(path) != now.0.get(path));
-        for (path, content) in files.iter().filter(|(path, _)| is_news(path)) {
-            input.extend_from_slice(b"M 100644 inline ");
-            input.extend_from_slice(&quoted(path.as_bytes()));
-            input.push(b'\n');
-            push_data(&mut input, content);
-        }
-        input.extend_from_slice(b"\nls :1 \"\"\n");
-        if let Some(old) = old {
-            input.extend_from_slice(format!("ls {old} \"\"\n").as_bytes());
-        }
-        input.extend_from_slice(b"get-mark :1\ndone\n");
-        let mut call = self.call()?;
-        // The ref need not last, only what it leads to.
-        call.args(["-c", "core.fsync=committed"]);
-        call.args(["fast-import", "--quiet", "--force", "--done", "--cat-blob-fd=1"]).input(input);
-        let said = call.run()?;
-        let lines: Vec<&str> = said.text("git fast-import")?.lines().collect();
-        let (is_news, commit) = match lines.as_slice() {
-            [_, commit] => (true, commit),
-            [new, old, commit] => (new != old, commit),
-            _ => return Err(GitError::Puzzling { command: "git fast-import", answer: lines.join(" / ") }),
-        };
-        Ok(Imported { commit: parse_id(commit, "git fast-import")?, is_news })
-    }
-}
-
-fn push_data(input: &mut Vec<u8>, bytes: &[u8]) {
-    input.extend_from_slice(format!("data {}\n", bytes.len()).as_bytes());
-    input.extend_from_slice(bytes);
-    input.push(b'\n');
 }
 
 fn check_path(path: &str) -> Result<(), GitError> {
@@ -207,18 +155,18 @@ fn check_path(path: &str) -> Result<(), GitError> {
     if is_plain { Ok(()) } else { Err(GitError::BadPath { path: path.to_owned(), why }) }
 }
 
-/// The files of a snapshot by their paths, each with the digest of its content.
+/// The files of a snapshot by their paths, each with its blob.
 #[derive(Debug, PartialEq, Eq)]
-struct Parts(BTreeMap<String, String>);
+struct Parts(BTreeMap<String, ObjectId>);
 
 impl Parts {
-    fn of(files: &[(String, Vec<u8>)]) -> Self {
-        Self(files.iter().map(|(path, content)| (path.clone(), hex(&Sha256::digest(content)))).collect())
+    fn has(&self, blob: &ObjectId) -> bool {
+        self.0.values().any(|known| known == blob)
     }
 
     /// What is remembered of a snapshot: its commit, then a line for each file, and a last one that says that all is there.
     fn remember(&self, tip: &CommitId) -> Vec<u8> {
-        let lines: Vec<String> = self.0.iter().map(|(path, digest)| format!("{digest} {path}\n")).collect();
+        let lines: Vec<String> = self.0.iter().map(|(path, blob)| format!("{blob} {path}\n")).collect();
         format!("{tip}\n{}.\n", lines.concat()).into_bytes()
     }
 
@@ -226,7 +174,10 @@ impl Parts {
     fn remembered(bytes: &[u8], tip: &CommitId) -> Option<Self> {
         let lines =
             std::str::from_utf8(bytes).ok()?.strip_suffix(".\n")?.strip_prefix(tip.as_str())?.strip_prefix('\n')?;
-        let pair = |line: &str| line.split_once(' ').map(|(digest, path)| (path.to_owned(), digest.to_owned()));
+        let pair = |line: &str| {
+            let (blob, path) = line.split_once(' ')?;
+            Some((path.to_owned(), blob.parse().ok()?))
+        };
         lines.lines().map(pair).collect::<Option<_>>().map(Self)
     }
 }

@@ -180,6 +180,40 @@ fn snapshots_are_kept_in_line_and_written_only_when_they_differ() {
 }
 
 #[test]
+fn what_is_stored_is_what_git_would_store() {
+    for (name, format) in [("one", "--object-format=sha1"), ("other", "--object-format=sha256")] {
+        let world = World::named(name, &[format]);
+        let repo = world.open();
+        let name = RefName::new("refs/autometta/state").expect("name");
+        let at = DateTime::from_timestamp(1_800_000_000, 0).expect("time");
+        // A folder stands where its name with a slash at its end would.
+        let paths = ["a-b", "a.b", "a/b-c", "a/b.d/e", "a/b/c", "a0", "aa", "Z", "ü/\u{1F600}", "empty"];
+        let files: Vec<(String, Vec<u8>)> = paths
+            .into_iter()
+            .map(|path| (path.to_owned(), if path == "empty" { Vec::new() } else { path.repeat(3000).into_bytes() }))
+            .collect();
+        let Snapshot::Written(commit) = repo.snapshot(&name, &files, "All", at).expect("snapshot") else { panic!() };
+        world.git(&["fsck", "--strict", "--full", commit.as_str()]);
+        let mut listed: Vec<String> = files.iter().map(|(path, _)| path.clone()).collect();
+        listed.sort();
+        let found = world.git(&["-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", commit.as_str()]);
+        let mut found: Vec<String> = found.lines().map(|path| path.trim_matches('"').to_owned()).collect();
+        found.sort();
+        assert_eq!(found, listed);
+        // Git itself, from the same files, comes to the same tree.
+        for (path, content) in &files {
+            let place = world.top.join("copy").join(path);
+            std::fs::create_dir_all(place.parent().expect("folder")).expect("folder");
+            std::fs::write(place, content).expect("file");
+        }
+        world.git(&["add", "-f", "copy"]);
+        let tree = world.git(&["write-tree", "--prefix=copy/"]);
+        let ours = world.git(&["rev-parse", &format!("{commit}^{{tree}}")]);
+        assert_eq!(ours.trim(), tree.trim());
+    }
+}
+
+#[test]
 fn snapshots_of_many_files_leave_no_pack_for_each() {
     let world = World::new();
     let repo = world.open();
