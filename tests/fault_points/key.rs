@@ -199,7 +199,13 @@ fn said(base: &Path, name: &Path, mark: &str) -> String {
         Err(other) if other.as_bytes().starts_with(b"DIRC") => return "index".to_owned(),
         Err(other) => return digest(other.as_bytes()),
     };
-    let text = text.replace(mark, "");
+    let mut text = text.replace(mark, "");
+    if name == Path::new("t/told") {
+        // Two notices have two tellers, which do not wait for each other.
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        text = lines.join("\n");
+    }
     let parsed: Option<Value> = match name.to_string_lossy().as_ref() {
         "repo/state/state.yaml" => serde_saphyr::from_str(&text).ok(),
         "repo/state/budget.json" => serde_json::from_str(&text).ok(),
