@@ -253,7 +253,7 @@ const WITHOUT_A_POINT: [(&str, &str, &str); 18] = [
     ("files/disk.rs", "DirBuilder::new()", "its callers pass the points"),
     ("files/atomic.rs", "kill(writer, None)", "a look: signal 0 is sent to nobody"),
     ("tick/carry.rs", "kill(", "a look: signal 0 is sent to nobody"),
-    ("git/repo.rs", "kill(", "a look: signal 0 is sent to nobody"),
+    ("git/disk.rs", "kill(", "a look: signal 0 is sent to nobody"),
     ("files/lock.rs", "try_lock_shared()", "a look, let go of at once"),
     ("runs/supervise.rs", "io::stderr()", "the supervisor's own log; nothing reads it back"),
     ("tick/landing.rs", "writeln!(message", "text in memory"),

@@ -8,6 +8,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use super::error::{At, GitError};
 use crate::fault;
 
@@ -122,17 +126,19 @@ pub(super) fn write_plainly(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
 /// same number left there goes first.
 pub(super) fn write_for_good(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     remove_file(path)?;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o444)
-        .open(path)
+    fault::point!("git.object.make", path)
+        .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o444).open(path))
         .and_then(|mut file| {
             fault::write!("git.object.write", bytes, |bytes| file.write_all(bytes))?;
             fault::point!("git.object.sync", path)?;
             file.sync_all()
         })
         .at("write", path)
+}
+
+/// Whether nobody has this pid (any more), so that what is named after it has no writer.
+pub(super) fn is_gone(pid: i32) -> bool {
+    pid < 1 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
 /// Whether a lock was taken.

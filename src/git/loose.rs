@@ -103,11 +103,12 @@ fn raw(id: &TreeId) -> Vec<u8> {
 
 impl Objects {
     /// Stores objects durably; those that are there already stay as they are. What is not there when this fails, or is cut
-    /// short, is stored by the next call; what a crash leaves is named as git names such files, and cleared away by it.
+    /// short, is stored by the next call; what a crash leaves has no object's name, and is swept.
     pub(super) fn store<'l>(&self, objects: impl IntoIterator<Item = &'l Loose>) -> Result<(), GitError> {
         // Whoever only looks afterwards finds our own git dir made, and changes nothing.
         self.plain()?;
-        let folder = self.objects_folder();
+        let (folder, unnamed) = (self.objects_folder(), self.unnamed());
+        disk::make_folder(&unnamed)?;
         let mut written: Vec<(PathBuf, PathBuf)> = Vec::new();
         let stored = objects.into_iter().enumerate().try_for_each(|(number, object)| {
             let (start, rest) = object.id.as_str().split_at(2);
@@ -116,7 +117,7 @@ impl Objects {
                 return Ok(());
             }
             disk::make_folder(&folder.join(start))?;
-            let fresh = folder.join(start).join(format!("tmp_obj_{}-{number}", std::process::id()));
+            let fresh = unnamed.join(format!("{}-{number}", std::process::id()));
             written.push((fresh.clone(), place));
             disk::write_for_good(&fresh, &compressed(&object.bytes).at("compress", &fresh)?)
         });
@@ -124,11 +125,29 @@ impl Objects {
         let named = stored.and_then(|()| written.iter().try_for_each(|(fresh, place)| disk::rename(fresh, place)));
         if named.is_err() {
             for (fresh, _) in &written {
-                // Best effort: git clears them away.
+                // Best effort: what cannot be removed now is swept later.
                 let _ = disk::remove_file(fresh);
             }
         }
         named
+    }
+
+    /// Takes away what writers that died have left of objects.
+    pub fn sweep_unnamed(&self) -> Result<(), GitError> {
+        for file in disk::list(&self.unnamed())? {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let writer = name.split_once('-').and_then(|(pid, _)| pid.parse().ok());
+            if writer.is_none_or(disk::is_gone) {
+                disk::remove_file(&file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where objects stand until they are whole: beside the others, so that a new name is all it takes. Git clears away what
+    /// begins like this when it is old.
+    fn unnamed(&self) -> PathBuf {
+        self.objects_folder().join("tmp_objdir-autometta")
     }
 }
 

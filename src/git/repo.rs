@@ -4,10 +4,6 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::signal;
-use nix::unistd::Pid;
-
 use super::commit::Signature;
 use super::disk;
 use super::error::GitError;
@@ -78,7 +74,7 @@ impl Repo {
         for left in disk::list(scratch.parent().unwrap_or(scratch))? {
             let name = left.file_name().and_then(|name| name.to_str());
             let Some(pid) = name.and_then(|name| name.strip_prefix(&prefix)?.parse().ok()) else { continue };
-            if signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+            if disk::is_gone(pid) {
                 disk::remove_tree(&left)?;
             }
         }

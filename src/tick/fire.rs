@@ -86,6 +86,10 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     }
     let guard = store.lock().file().try_clone().ok();
     let repo = site.repo(guard)?;
+    // A snapshot that is cut short has no mark.
+    if let Err(error) = repo.sweep_unnamed() {
+        warn!(repo = %site.root.display(), "{error}");
+    }
     let before = heartbeat::read(site);
     let asleep = heartbeat::asleep(before.as_ref());
     if let Some(before) = before.as_ref().filter(|before| rests(site, before, &asleep)) {

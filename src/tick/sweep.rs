@@ -16,8 +16,8 @@ use super::site::Site;
 /// Folders that hold files of what is live or recent only.
 const LIVE: [&str; 4] = ["active-agents", "recent-agents", "notices", "quota"];
 /// Folders that hold a file for every stage.
-const GROWING: [&str; 8] =
-    ["handoffs", "verifiers", "questions", "answers", "archive", "archive/rounds", "cards", "logs"];
+const GROWING: [&str; 9] =
+    ["handoffs", "verifiers", "questions", "answers", "archive", "archive/rounds", "cards", "logs", "journal/parts"];
 
 /// After a tick that had something to do.
 pub(super) fn live(site: &Site) {

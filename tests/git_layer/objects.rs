@@ -214,6 +214,25 @@ fn what_is_stored_is_what_git_would_store() {
 }
 
 #[test]
+fn what_a_killed_writer_left_of_an_object_goes_and_what_a_living_one_writes_stays() {
+    let world = World::new();
+    let repo = world.open();
+    repo.sweep_unnamed().expect("nothing is there");
+    let folder = world.top.join(".git/objects/tmp_objdir-autometta");
+    std::fs::create_dir(&folder).expect("folder");
+    let mut child = std::process::Command::new("true").spawn().expect("a process");
+    let dead = child.id();
+    child.wait().expect("its end");
+    for name in [format!("{dead}-0"), format!("{}-7", std::process::id()), "nonsense".to_owned()] {
+        std::fs::write(folder.join(name), "half").expect("file");
+    }
+    repo.sweep_unnamed().expect("swept");
+    let left: Vec<_> = std::fs::read_dir(&folder).expect("folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, [std::ffi::OsString::from(format!("{}-7", std::process::id()))]);
+    assert!(!world.git(&["count-objects", "-v"]).contains("garbage: 1"), "git minds none of it");
+}
+
+#[test]
 fn snapshots_of_many_files_leave_no_pack_for_each() {
     let world = World::new();
     let repo = world.open();

@@ -298,7 +298,9 @@ impl<'a> Audit<'a> {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.ends_with(".autometta-tmp") || name.starts_with("tmp_obj_") || name == "autometta-landing"
+    let is_unnamed =
+        name.split_once('-').is_some_and(|(pid, number)| pid.parse::<u32>().is_ok() && number.parse::<u32>().is_ok());
+    name.ends_with(".autometta-tmp") || name.starts_with("tmp_obj_") || name == "autometta-landing" || is_unnamed
 }
 
 /// Goes through every file and folder below one.
