@@ -249,6 +249,8 @@ fn waits_for(edit: impl Fn(&Night), undo: impl Fn(&Night)) {
     for _ in 0..3 {
         night.tick();
     }
+    // A look of the operator's git and a tick that tries once more have git's own lock for a moment each.
+    let lock = night.hold();
     assert_eq!(night.git(&["rev-parse", "main"]), tip);
     assert_eq!(checkout(&night), before, "the operator's edits are as they were");
     let said = night.ok(&["status"]);
@@ -256,8 +258,6 @@ fn waits_for(edit: impl Fn(&Night), undo: impl Fn(&Night)) {
     assert!(line.contains("a.txt") && line.contains("lands by itself"), "{line}");
     let told = night.ok(&["log"]).matches("local-edits").count();
     assert_eq!(told, 1, "said once, not at every tick");
-    // A tick that tries once more has git's own lock for a moment.
-    let lock = night.hold();
     undo(&night);
     drop(lock);
     night.tick_until("01-work", "completed");
