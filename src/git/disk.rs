@@ -136,9 +136,16 @@ pub(super) fn write_for_good(path: &Path, bytes: &[u8]) -> Result<(), GitError> 
         .at("write", path)
 }
 
-/// Whether nobody has this pid (any more), so that what is named after it has no writer.
+/// Whether nobody has this pid (any more) who could still write, so that what is named after it has no writer.
 pub(super) fn is_gone(pid: i32) -> bool {
-    pid < 1 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+    pid < 1 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) || is_dead(pid)
+}
+
+/// Whether a process is dead and only waits to be reaped, where the system tells (proc(5)): that may take long.
+fn is_dead(pid: i32) -> bool {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The command's name may hold anything, so that the fields begin behind its last bracket.
+    line.rsplit_once(')').is_some_and(|(_, fields)| matches!(fields.trim_start().chars().next(), Some('Z' | 'X' | 'x')))
 }
 
 /// Whether a lock was taken.

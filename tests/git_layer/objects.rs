@@ -220,15 +220,33 @@ fn what_a_killed_writer_left_of_an_object_goes_and_what_a_living_one_writes_stay
     repo.sweep_unnamed().expect("nothing is there");
     let folder = world.top.join(".git/objects/tmp_objdir-autometta");
     std::fs::create_dir(&folder).expect("folder");
-    let mut child = std::process::Command::new("true").spawn().expect("a process");
-    let dead = child.id();
-    child.wait().expect("its end");
-    for name in [format!("{dead}-0"), format!("{}-7", std::process::id()), "nonsense".to_owned()] {
+    let process =
+        || std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().expect("a process");
+    let (mut reaped, mut dead) = (process(), process());
+    reaped.wait().expect("its end");
+    // Its pipe is closed when it dies, and nobody has asked for how.
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut dead.stdout.take().expect("a pipe"), &mut said).expect("its end");
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", dead.id())).unwrap_or_default();
+    if cfg!(target_os = "linux") {
+        while !stat().contains(") Z ") {
+            std::thread::yield_now();
+        }
+    } else {
+        dead.wait().expect("its end");
+    }
+    for name in [
+        format!("{}-0", reaped.id()),
+        format!("{}-0", dead.id()),
+        format!("{}-7", std::process::id()),
+        "nonsense".to_owned(),
+    ] {
         std::fs::write(folder.join(name), "half").expect("file");
     }
     repo.sweep_unnamed().expect("swept");
     let left: Vec<_> = std::fs::read_dir(&folder).expect("folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [std::ffi::OsString::from(format!("{}-7", std::process::id()))]);
+    dead.wait().expect("its end");
     assert!(!world.git(&["count-objects", "-v"]).contains("garbage: 1"), "git minds none of it");
 }
 
