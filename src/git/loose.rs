@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -110,14 +111,14 @@ impl Objects {
         let (folder, unnamed) = (self.objects_folder(), self.unnamed());
         disk::make_folder(&unnamed)?;
         let mut written: Vec<(PathBuf, PathBuf)> = Vec::new();
-        let stored = objects.into_iter().enumerate().try_for_each(|(number, object)| {
+        let stored = objects.into_iter().try_for_each(|object| {
             let (start, rest) = object.id.as_str().split_at(2);
             let place = folder.join(start).join(rest);
             if disk::is_there(&place)? {
                 return Ok(());
             }
             disk::make_folder(&folder.join(start))?;
-            let fresh = unnamed.join(format!("{}-{number}", std::process::id()));
+            let fresh = unnamed.join(unnamed_file());
             written.push((fresh.clone(), place));
             disk::write_for_good(&fresh, &compressed(&object.bytes).at("compress", &fresh)?)
         });
@@ -149,6 +150,12 @@ impl Objects {
     fn unnamed(&self) -> PathBuf {
         self.objects_folder().join("tmp_objdir-autometta")
     }
+}
+
+/// A file name that no other writer has: a fire stores for several repositories at once, and two may share their objects.
+fn unnamed_file() -> String {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed))
 }
 
 fn compressed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {

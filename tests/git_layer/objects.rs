@@ -251,6 +251,30 @@ fn what_a_killed_writer_left_of_an_object_goes_and_what_a_living_one_writes_stay
 }
 
 #[test]
+fn two_that_share_their_objects_store_at_once() {
+    let world = World::new();
+    let tree = world.git(&["rev-parse", "main^{tree}"]).parse().expect("id");
+    let stored = std::thread::scope(|scope| {
+        let (world, tree) = (&world, &tree);
+        let store = |who: usize| {
+            move || {
+                let repo = world.open_with(&format!("scratch-{who}"), &world.top);
+                let parent = main(&repo);
+                let text = |number| commit_of(tree, &parent, &format!("Commit {number} of {who}"));
+                (0..100).map(|number| repo.write_commit(&text(number)).expect("stored")).collect::<Vec<_>>()
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|who| scope.spawn(store(who))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert_eq!(stored.len(), 400);
+    // Git reads each, and finds in it what its name says.
+    let said = world.git(&["fsck", "--strict", "--full", "--no-reflogs", "--unreachable"]);
+    assert!(stored.iter().all(|commit| said.contains(&format!("unreachable commit {commit}"))), "{said}");
+    assert_eq!(said.lines().count(), stored.len(), "{said}");
+}
+
+#[test]
 fn snapshots_of_many_files_leave_no_pack_for_each() {
     let world = World::new();
     let repo = world.open();

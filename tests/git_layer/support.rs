@@ -48,8 +48,13 @@ impl World {
     }
 
     pub fn open_at(&self, path: &Path) -> Repo {
+        self.open_with("scratch", path)
+    }
+
+    /// As one subscriber of several.
+    pub fn open_with(&self, scratch: &str, path: &Path) -> Repo {
         let git = Git::from_environment().with_home(&self.home());
-        Repo::open(path, &self.dir.path().join("scratch"), git).expect("repository")
+        Repo::open(path, &self.dir.path().join(scratch), git).expect("repository")
     }
 
     pub fn worktree(&self, name: &str) -> PathBuf {
