@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use regex::bytes::RegexSet;
+use regex::RegexSet;
 
 use super::pattern::patterns_of;
 
@@ -47,5 +47,5 @@ static PATTERNS: LazyLock<Option<RegexSet>> = LazyLock::new(|| patterns_of(ROWS.
 /// Whether a line looks like an error.
 pub fn is_error(line: &str) -> bool {
     // Patterns that cannot be read find everything: a check that is blind must not pass.
-    PATTERNS.as_ref().is_none_or(|patterns| patterns.is_match(line.as_bytes()))
+    PATTERNS.as_ref().is_none_or(|patterns| patterns.is_match(line))
 }

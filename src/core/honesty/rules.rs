@@ -125,7 +125,7 @@ pub const ROWS: &[Row] = &[
         "    @Disabled(\"later\")", "    @Test"),
     row(Rule::TestsRemoved, &[Java], Fewer, r"^\s*@(Test|ParameterizedTest|RepeatedTest|TestFactory|Property)\b",
         "    @Test", "    @Override"),
-    row(Rule::AssertionsRemoved, &[Java], Fewer, r"\bassert\w*\s*[\s(]|\bverify\s*\(|\.should\w*\(|\bfail\s*\(",
+    row(Rule::AssertionsRemoved, &[Java], Fewer, r"\bassert\w*\s*(\s|\()|\bverify\s*\(|\.should\w*\(|\bfail\s*\(",
         "    assertEquals(1, greet());", "    greet();"),
     row(Rule::LintSuppressed, &[Java], Added, r"@Suppress(Warnings|FBWarnings|Lint)?\b|//\s*NOSONAR|CHECKSTYLE:OFF|//\s*noinspection",
         "    @SuppressWarnings(\"unchecked\")", "    @SafeVarargs"),

@@ -158,8 +158,7 @@ fn numbers(file: &FilePatch, row: &Row, gone: &[Line], new: &[Line], flags: &mut
 
 /// A line without its numbers, and the numbers.
 fn numbers_of(line: &str) -> (String, Vec<f64>) {
-    static NUMBER: LazyLock<Option<Regex>> =
-        LazyLock::new(|| text_pattern_of(r"[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?"));
+    static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| text_pattern_of(r"\d[\d_]*(\.\d+)?([eE][+-]?\d+)?"));
     let Some(number) = NUMBER.as_ref() else { return (line.to_owned(), Vec::new()) };
     let values = number.find_iter(line).filter_map(|found| found.as_str().replace('_', "").parse().ok());
     (number.replace_all(line.trim(), "#").into_owned(), values.collect())
