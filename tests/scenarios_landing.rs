@@ -311,6 +311,62 @@ fn scenario_48_an_untracked_or_ignored_file_where_a_new_one_would_land_makes_the
 }
 
 #[test]
+fn scenario_48_an_edit_that_is_saved_while_the_landing_looks_makes_it_wait() {
+    let mut night = Night::with(&format!("echo work >>a.txt\n{HAND_IN}"), SAY_PASS);
+    commit(&night, "a.txt", "base\n");
+    let folder = night.base().join("faults");
+    fs::create_dir(&folder).expect("folder");
+    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
+    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+    // The old and the new files are written out, and the operator's were compared with the index.
+    night.set("AUTOMETTA_FAULT", &format!("*/git.sync-file@autometta-staging:1:pause={}", go.display()));
+    night.queue("01-work");
+    night.tick_until_that("01-work", |_| reached.exists());
+    night.write("a.txt", "mine\n");
+    fs::write(&go, "").expect("file");
+    let waits = |stage: &Value| stage["reason"]["code"] == "local-edits";
+    night.tick_until_that("01-work", waits);
+    assert_eq!(night.read("repo/a.txt"), "mine\n");
+    let lock = night.hold();
+    night.git(&["checkout", "-q", "--", "a.txt"]);
+    drop(lock);
+    night.tick_until("01-work", "completed");
+    assert_eq!(night.read("repo/a.txt"), "base\nwork\n");
+}
+
+#[test]
+fn scenario_48_a_landing_that_cannot_be_finished_lets_the_operator_s_git_in() {
+    let mut night = Night::passing();
+    let folder = night.base().join("faults");
+    fs::create_dir(&folder).expect("folder");
+    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+    night.set("AUTOMETTA_FAULT", "*/git.move@a.txt:*:eacces");
+    night.queue("01-work");
+    let tip = night.git(&["rev-parse", "main"]);
+    night.tick_until_that("01-work", |_| night.git(&["rev-parse", "main"]) != tip);
+    for own in ["one\n", "two\n"] {
+        night.no_tick_runs();
+        night.tick();
+        let said = night.ok(&["status"]);
+        let line = one_line_of(&said, "01-work");
+        assert!(line.contains("cannot replace") && line.contains("repo/a.txt: Permission denied"), "{line}");
+        assert!(line.contains("lands by itself once that is mended"), "{line}");
+        let lock = night.hold();
+        assert!(!night.repo.join(".git/index.lock").exists(), "the operator's git is not locked out");
+        assert_eq!(night.git(&["status", "--porcelain", "--untracked-files=no"]), " D a.txt");
+        commit(&night, "own.txt", own);
+        assert_eq!(night.git(&["show", "HEAD:a.txt"]), "work", "what the operator commits undoes nothing");
+        drop(lock);
+    }
+    night.write("own.txt", "more\n");
+    night.set("AUTOMETTA_FAULT", "");
+    night.tick_until("01-work", "completed");
+    assert_eq!(night.read("repo/a.txt"), "work\n");
+    assert_eq!(night.read("repo/own.txt"), "more\n");
+    assert_eq!(night.git(&["status", "--porcelain", "--untracked-files=no"]), " M own.txt");
+}
+
+#[test]
 fn scenario_48_a_landing_that_waits_does_not_keep_other_stages_from_their_turn() {
     let night = Night::with(&format!("echo \"$1\" >\"$1.txt\"\n{HAND_IN}"), SAY_PASS);
     for stage in ["01-first", "02-second"] {

@@ -4,7 +4,7 @@
 //! A file is then known to be old or new by comparing bytes, and becomes new by one rename, so that no crash leaves a
 //! file half written. Nothing here decides whether a landing may take place, beyond naming the edited paths.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::core::ids::ObjectId;
@@ -13,8 +13,10 @@ use super::diff::{Delta, Entry};
 use super::disk;
 use super::error::GitError;
 use super::index::{Tag, Untracked, forget_index};
+use super::journal;
 use super::land::LandingOrder;
 use super::objects::Objects;
+use super::stamp::Stamp;
 use super::tree_path::TreePath;
 
 /// A checkout and what a landing changes in it.
@@ -33,6 +35,10 @@ pub(super) struct CheckoutFiles<'r> {
     changed: HashSet<TreePath>,
     /// Paths that this checkout leaves out on purpose.
     skipped: HashSet<TreePath>,
+    /// Paths that git takes for unchanged without a look.
+    assumed: HashSet<TreePath>,
+    /// What stood at the touched paths before git compared them.
+    seen: HashMap<TreePath, Option<Stamp>>,
 }
 
 /// What a checkout has at a touched path.
@@ -73,6 +79,10 @@ impl<'r> CheckoutFiles<'r> {
         }
         let staging = git_dir.join("autometta-staging");
         disk::remove_tree(&staging)?;
+        let mut seen = HashMap::new();
+        for delta in deltas {
+            seen.insert(delta.path.clone(), disk::look(&delta.path.inside(top))?.map(|found| Stamp::of(&found)));
+        }
         let mut files = Self {
             objects,
             git_dir,
@@ -83,13 +93,17 @@ impl<'r> CheckoutFiles<'r> {
             entries: BTreeMap::new(),
             changed: HashSet::new(),
             skipped: HashSet::new(),
+            assumed: HashSet::new(),
+            seen,
         };
         for listed in objects.list_files(top, &files.index, Untracked::Omitted)? {
             match (listed.tag, listed.entry) {
                 (Tag::Removed | Tag::Changed, _) => drop(files.changed.insert(listed.path)),
                 (tag, Some(entry)) => {
-                    if tag == Tag::SkipWorktree {
-                        files.skipped.insert(listed.path.clone());
+                    match tag {
+                        Tag::SkipWorktree => drop(files.skipped.insert(listed.path.clone())),
+                        Tag::Assumed => drop(files.assumed.insert(listed.path.clone())),
+                        _ => {}
                     }
                     files.entries.entry(listed.path).or_default().push(entry);
                 }
@@ -98,6 +112,8 @@ impl<'r> CheckoutFiles<'r> {
         }
         files.write_out("old", &order.parent, |delta| delta.old.as_ref())?;
         files.write_out("new", &order.commit, |delta| delta.new.as_ref())?;
+        // Now: nothing slow is to come between the last look at a file and its rename.
+        files.sync_staged()?;
         Ok(files)
     }
 
@@ -128,6 +144,18 @@ impl<'r> CheckoutFiles<'r> {
             }
         }
         Ok(paths)
+    }
+
+    /// A folder in which a touched path is to change, and which this user may not write in.
+    pub(super) fn closed_folder(&self) -> Option<PathBuf> {
+        let folders: BTreeSet<PathBuf> = self.deltas.iter().map(|delta| self.standing_above(&delta.path)).collect();
+        folders.into_iter().find(|folder| !disk::may_change(folder))
+    }
+
+    /// The nearest folder above a path that exists.
+    fn standing_above(&self, path: &TreePath) -> PathBuf {
+        let mut above = path.folders().map(|folder| folder.inside(self.top));
+        above.find(|folder| folder.is_dir()).unwrap_or_else(|| self.top.to_owned())
     }
 
     fn is_deleted(&self, path: &TreePath) -> bool {
@@ -205,16 +233,21 @@ impl<'r> CheckoutFiles<'r> {
             }
         }
         let path = delta.path.inside(self.top);
-        match disk::look(&path)? {
+        let stamp = match disk::look(&path)? {
             None => return Ok(Found::Absent),
             Some(found) if found.is_dir() => return Ok(Found::Folder),
-            Some(_) => {}
-        }
+            Some(found) => Stamp::of(&found),
+        };
         // An index entry that git finds unchanged is old even if git would write it out differently today,
-        // as after a change of the line-ending settings.
+        // as after a change of the line-ending settings. That holds for the file that git looked at, and where it did.
         let is_clean = || {
             let entry = self.entries.get(&delta.path).and_then(|entries| entries.first());
-            entry.is_some() && entry == delta.old.as_ref() && !self.changed.contains(&delta.path)
+            let was_looked_at = !self.skipped.contains(&delta.path) && !self.assumed.contains(&delta.path);
+            entry.is_some()
+                && entry == delta.old.as_ref()
+                && was_looked_at
+                && !self.changed.contains(&delta.path)
+                && self.seen.get(&delta.path) == Some(&Some(stamp))
         };
         if delta.new.is_some() && disk::same_file(&path, &delta.path.inside(&self.staging.join("new")))? {
             Ok(Found::New)
@@ -227,20 +260,49 @@ impl<'r> CheckoutFiles<'r> {
         }
     }
 
-    /// Changes files and index from old to new; what is neither is left alone.
+    /// Changes files and index from old to new; what is neither is left alone. Where a file cannot be changed, the rest comes
+    /// along, and the operator's git is let in: it shows what is missing.
     pub(super) fn bring_along(self) -> Result<(), GitError> {
-        for delta in self.deltas.iter().filter(|delta| delta.new.is_none()) {
-            self.take_away(delta)?;
+        let brought = self.bring_files_along();
+        self.sync_folders()?;
+        self.bring_index_along()?;
+        if brought.is_err() {
+            journal::let_go(self.git_dir)?;
         }
-        for delta in self.deltas {
-            match &delta.new {
-                Some(new) if new.is_gitlink() => disk::make_folder(&delta.path.inside(self.top))?,
-                Some(_) => self.put(delta)?,
-                None => {}
+        disk::remove_tree(&self.staging)?;
+        brought
+    }
+
+    /// Changes every file that can be changed; the error is the first one's.
+    fn bring_files_along(&self) -> Result<(), GitError> {
+        let (gone, kept): (Vec<&Delta>, Vec<&Delta>) = self.deltas.iter().partition(|delta| delta.new.is_none());
+        let gone = gone.into_iter().map(|delta| self.take_away(delta)).fold(Ok(()), Result::and);
+        let put = |delta: &Delta| match &delta.new {
+            Some(new) if new.is_gitlink() => disk::make_folder(&delta.path.inside(self.top)),
+            _ => self.put(delta),
+        };
+        kept.into_iter().map(put).fold(gone, Result::and)
+    }
+
+    fn sync_staged(&self) -> Result<(), GitError> {
+        for delta in self.deltas.iter().filter(|delta| delta.new.is_some()) {
+            let staged = delta.path.inside(&self.staging.join("new"));
+            if disk::look(&staged)?.is_some_and(|found| found.is_file()) {
+                disk::sync_file(&staged)?;
             }
         }
-        self.bring_index_along()?;
-        disk::remove_tree(&self.staging)
+        Ok(())
+    }
+
+    /// Makes the files' new names survive a power cut, before the note that would bring them back goes.
+    fn sync_folders(&self) -> Result<(), GitError> {
+        let folders: BTreeSet<TreePath> = self.deltas.iter().flat_map(|delta| delta.path.folders()).collect();
+        for folder in folders.iter().map(|folder| folder.inside(self.top)).chain([self.top.to_owned()]) {
+            if disk::is_folder(&folder)? {
+                disk::sync_folder(&folder)?;
+            }
+        }
+        Ok(())
     }
 
     fn take_away(&self, delta: &Delta) -> Result<(), GitError> {
@@ -280,9 +342,6 @@ impl<'r> CheckoutFiles<'r> {
             disk::make_folder(folder)?;
         }
         let staged = delta.path.inside(&self.staging.join("new"));
-        if !disk::look(&staged)?.is_some_and(|found| found.is_symlink()) {
-            disk::sync_file(&staged)?;
-        }
         disk::move_over(&staged, &path, &path.with_file_name(".autometta-landing"))
     }
 

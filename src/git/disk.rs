@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::error::{At, GitError};
 use crate::fault;
@@ -136,6 +136,11 @@ pub(super) fn write_for_good(path: &Path, bytes: &[u8]) -> Result<(), GitError> 
         .at("write", path)
 }
 
+/// Whether names in a folder can be changed, as far as the system tells beforehand.
+pub(super) fn may_change(folder: &Path) -> bool {
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+}
+
 /// Whether nobody has this pid (any more) who could still write, so that what is named after it has no writer.
 pub(super) fn is_gone(pid: i32) -> bool {
     pid < 1 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) || is_dead(pid)
@@ -199,9 +204,9 @@ pub(super) fn move_over(from: &Path, to: &Path, aside: &Path) -> Result<(), GitE
                 fault::point!("git.move.copy", aside).and_then(|()| fs::copy(from, aside)).at("copy", from)?;
                 sync_file(aside)?;
             }
-            fault::point!("git.move.rename", to).and_then(|()| fs::rename(aside, to)).at("rename", aside)
+            fault::point!("git.move.rename", to).and_then(|()| fs::rename(aside, to)).at("replace", to)
         }
-        done => done.at("rename", from),
+        done => done.at("replace", to),
     }
 }
 
@@ -213,12 +218,17 @@ pub(super) fn copy_index(from: &Path, to: &Path) -> Result<(), GitError> {
     OpenOptions::new().write(true).open(to).and_then(|file| file.set_modified(changed)).at("set the time of", to)
 }
 
-/// Makes `to` hold what `from` holds, unless it exists.
+/// Makes `to` hold what `from` holds, unless it exists. A copy that is cut short has another name.
 pub(super) fn copy_once(from: &Path, to: &Path) -> Result<(), GitError> {
     if is_there(to)? {
         return Ok(());
     }
-    fault::point!("git.copy-once", to).and_then(|()| fs::copy(from, to)).map(drop).at("copy", from)
+    let mut half = to.as_os_str().to_owned();
+    half.push(".half");
+    let half = PathBuf::from(half);
+    fault::point!("git.copy-once", to).and_then(|()| fs::copy(from, &half)).at("copy", from)?;
+    sync_file(&half)?;
+    rename(&half, to)
 }
 
 /// Removes a file or link; fine where it is gone.

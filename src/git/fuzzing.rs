@@ -24,7 +24,7 @@ pub fn diff_stat(answer: &[u8], most: usize) -> Result<DiffStat, GitError> {
     stat::parse(answer, most)
 }
 
-/// The path on a line of `ls-files -t -s`.
+/// The path on a line of `ls-files -v -s`.
 pub fn listed(line: &[u8]) -> Result<TreePath, GitError> {
     index::parse_line(line).map(|listed| listed.path)
 }

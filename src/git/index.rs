@@ -18,6 +18,8 @@ pub(super) enum Tag {
     Cached,
     /// In the index, and its file is left out of this checkout on purpose.
     SkipWorktree,
+    /// In the index, and git was told to take its file for unchanged without a look.
+    Assumed,
     /// In the index as one side of a conflict.
     Unmerged,
     /// In the index, and its file is gone.
@@ -69,7 +71,7 @@ impl Objects {
     /// What an index holds, and how the files differ from it. Only `.gitignore` files say what is ignored.
     pub(super) fn list_files(&self, top: &Path, index: &Path, untracked: Untracked) -> Result<Vec<Listed>, GitError> {
         let mut call = self.call_in(top, index)?;
-        call.args(["ls-files", "-z", "-t", "-s", "-c", "-d", "-m"]);
+        call.args(["ls-files", "-z", "-v", "-s", "-c", "-d", "-m"]);
         if untracked == Untracked::Listed {
             call.args(["-o", "--exclude=/.autometta", "--exclude-per-directory=.gitignore"]);
         }
@@ -138,7 +140,9 @@ pub(super) fn parse_line(line: &[u8]) -> Result<Listed, GitError> {
         [tag, b' ', rest @ ..] => (*tag, rest),
         _ => return Err(puzzling()),
     };
-    let tag = match tag {
+    // A small letter: git was told to take the file for unchanged.
+    let tag = match tag.to_ascii_uppercase() {
+        _ if tag == b'h' => Tag::Assumed,
         b'H' => Tag::Cached,
         b'S' => Tag::SkipWorktree,
         b'M' => Tag::Unmerged,

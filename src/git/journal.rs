@@ -67,12 +67,17 @@ pub(super) fn lock_again(git_dir: &Path) -> Result<Taken, GitError> {
     disk::link_exclusively(&note_in(git_dir), &lock)
 }
 
+/// Lets the operator's git in while a landing that is noted cannot be finished.
+pub(super) fn let_go(git_dir: &Path) -> Result<(), GitError> {
+    let lock = lock_in(git_dir);
+    if is_ours(&lock)? { disk::remove_file(&lock) } else { Ok(()) }
+}
+
 /// Ends the landing in this git dir, done or not.
 pub(super) fn end(git_dir: &Path) -> Result<(), GitError> {
     disk::remove_file(&note_in(git_dir))?;
     disk::sync_folder(git_dir)?;
-    let lock = lock_in(git_dir);
-    if is_ours(&lock)? { disk::remove_file(&lock) } else { Ok(()) }
+    let_go(git_dir)
 }
 
 pub(super) fn write(order: &LandingOrder) -> String {

@@ -9,9 +9,10 @@
 //!
 //! A crash before 3 leaves nothing but the note and lock, which the next call removes. A crash after 3 is finished by
 //! the next call: every touched path is then in its old or its new state, and what is in neither has been edited by the
-//! operator since, and is left alone.
+//! operator since, and is left alone. Where a file cannot be changed in 4, the index comes along all the same, so that no
+//! commit of the operator undoes the landing; the lock goes, the note stays, and a later call finishes it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::core::ids::CommitId;
 
@@ -133,6 +134,9 @@ impl Repo {
             if !paths.is_empty() {
                 return Ok(Landing::Dirty { checkout: top.clone(), paths });
             }
+            if let Some(folder) = opened.closed_folder() {
+                return Ok(Landing::Busy { why: is_closed(&folder) });
+            }
             files.push((checkout, opened));
         }
         let git_dir = checkouts.first().map_or(&self.location().git_dir, |checkout| &checkout.git_dir);
@@ -196,6 +200,10 @@ impl Repo {
         }
         Ok(Recovery::Clean)
     }
+}
+
+fn is_closed(folder: &Path) -> String {
+    format!("{} cannot be written in; give this user the right to (`chown`, `chmod u+w`)", folder.display())
 }
 
 fn lock_is_held(checkout: &Checkout) -> String {

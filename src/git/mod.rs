@@ -37,6 +37,7 @@ mod repo;
 mod run;
 mod settings;
 mod snapshot;
+mod stamp;
 mod stat;
 mod strays;
 mod tree_files;

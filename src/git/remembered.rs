@@ -12,16 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::disk;
 use super::error::GitError;
 use super::settings::Settings;
-
-/// What a file was when it was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+use super::stamp::Stamp;
 
 /// Files with what they were when they were looked at; none for one that does not exist.
 type Stamps = Vec<(PathBuf, Option<Stamp>)>;
@@ -62,13 +53,7 @@ pub(super) fn or_ask(
 fn stamps(files: &[PathBuf]) -> Option<Stamps> {
     let stamp = |path: &PathBuf| {
         let found = disk::look_through(path).ok()?;
-        let stamp = found.map(|meta| Stamp {
-            device: meta.dev(),
-            inode: meta.ino(),
-            bytes: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        });
+        let stamp = found.map(|meta| Stamp::of(&meta));
         Some((path.clone(), stamp))
     };
     files.iter().map(stamp).collect()
@@ -79,7 +64,7 @@ fn recall(place: &Path, now: &Stamps) -> Option<Settings> {
     let meta = disk::look(place).ok()??;
     let memory: Memory = serde_json::from_slice(&disk::read(place).ok()??).ok()?;
     // A file that changed within the second in which it was remembered may have changed again since without showing it.
-    let old = |stamp: &Stamp| stamp.modified.0.max(stamp.changed.0) + 1 < meta.mtime();
+    let old = |stamp: &Stamp| stamp.second() + 1 < meta.mtime();
     let holds = memory.files == *now && now.iter().filter_map(|(_, stamp)| stamp.as_ref()).all(old);
     holds.then(|| Settings::of(memory.settings))
 }

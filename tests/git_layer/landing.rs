@@ -118,6 +118,30 @@ fn an_edit_in_a_touched_path_waits() {
 }
 
 #[test]
+fn an_edit_that_git_was_told_not_to_look_for_waits_too() {
+    for flag in ["--skip-worktree", "--assume-unchanged"] {
+        let world = World::new();
+        let repo = world.open();
+        let order = usual(&world, &repo);
+        world.git(&["update-index", flag, "a.txt", "dir/b.txt"]);
+        world.write("a.txt", "mine\n");
+        world.write("dir/b.txt", "mine\n");
+        assert_eq!(world.status(), "", "git shows nothing");
+        match land(&repo, &order) {
+            Landing::Dirty { paths, .. } => assert_eq!(paths, ["a.txt", "dir/b.txt"], "{flag}"),
+            other => panic!("{flag}: {other:?}"),
+        }
+        assert_eq!(world.read("a.txt").as_deref(), Some("mine\n"), "{flag}");
+        assert_eq!(world.read("dir/b.txt").as_deref(), Some("mine\n"), "{flag}");
+        world.write("a.txt", "one\n");
+        world.write("dir/b.txt", "two\n");
+        assert_eq!(land(&repo, &order), Landing::Done, "{flag}");
+        assert_usual(&world);
+        assert_eq!(world.status(), "", "{flag}");
+    }
+}
+
+#[test]
 fn edits_that_already_are_what_lands_do_not_wait() {
     let world = World::new();
     let repo = world.open();

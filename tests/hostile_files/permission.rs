@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::night::Night;
+use crate::support::night::{HAND_IN, Night};
 use crate::world::{Said, within};
 
 /// The binary as `nobody`, or as ourselves where we are an ordinary user already; none where neither can be had.
@@ -28,10 +28,7 @@ fn as_nobody(night: &Night, args: &[&str]) -> Option<Said> {
 fn what_may_not_be_read_or_written_is_named_and_nothing_is_lost() {
     let night = Night::passing();
     night.queue("01-work");
-    if nix::unistd::geteuid().is_root() {
-        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(night.base()).output().expect("chown runs");
-        assert!(owned.status.success(), "{}", String::from_utf8_lossy(&owned.stderr));
-    }
+    give_to_nobody(&night);
     night_is_idle(&night);
     let state = night.repo.join("state");
     let subscriber = fs::read_dir(night.home.join("subscribers"))
@@ -68,6 +65,43 @@ fn what_may_not_be_read_or_written_is_named_and_nothing_is_lost() {
     let said = as_nobody(&night, &tick).expect("it ran before");
     assert_eq!(said.code, Some(0), "with every permission back: {}", said.text);
     println!("{cases} cases");
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_in_makes_the_landing_wait() {
+    let night = Night::passing();
+    night.write("dist/kept", "kept\n");
+    night.git(&["add", "dist"]);
+    night.git(&["commit", "-qm", "Add dist"]);
+    night.stub("worker", &format!("echo work >dist/made\n{HAND_IN}"));
+    night.card_with("01-work", "", "1. `dist/made`: it", "test -e dist/made");
+    night.ok(&["add-stage", "stage-cards/01-work.md"]);
+    give_to_nobody(&night);
+    if as_nobody(&night, &["--version"]).is_none() {
+        println!("skipped: no ordinary user can be had here (setpriv cannot start the binary as nobody)");
+        return;
+    }
+    let (dist, tip) = (night.repo.join("dist"), night.read("repo/.git/refs/heads/main"));
+    let reason = || {
+        as_nobody(&night, &["tick"]).expect("it ran before");
+        let said = as_nobody(&night, &["status"]).expect("it ran before").text;
+        said.lines().find(|line| line.starts_with("01-work")).unwrap_or_default().to_owned()
+    };
+    set_mode(&dist, 0o555);
+    night.wait("the landing waits", || reason().contains("dist cannot be written in"));
+    night.no_tick_runs();
+    assert_eq!(night.read("repo/.git/refs/heads/main"), tip, "nothing has moved");
+    assert!(!night.repo.join(".git/index.lock").exists());
+    set_mode(&dist, 0o755);
+    night.wait("it lands", || reason().contains("completed"));
+    assert_eq!(night.read("repo/dist/made"), "work\n");
+}
+
+fn give_to_nobody(night: &Night) {
+    if nix::unistd::geteuid().is_root() {
+        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(night.base()).output().expect("chown runs");
+        assert!(owned.status.success(), "{}", String::from_utf8_lossy(&owned.stderr));
+    }
 }
 
 /// Holds the queue, so that ticks change nothing of their own accord.
