@@ -578,6 +578,23 @@ fn scenario_44_what_a_writer_killed_in_the_middle_left_is_swept() {
     assert!(!night.repo.join(&left).exists());
 }
 
+/// What a power cut may leave of files that nobody has synced: their names, and nothing in them.
+#[test]
+fn a_checkout_that_was_made_before_the_power_went_is_made_anew() {
+    let mut night = Night::passing();
+    let folder = night.base().join("faults");
+    fs::create_dir(&folder).expect("folder");
+    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+    night.set("AUTOMETTA_FAULT", "*/atomic.rename@1.gate:*:abort");
+    night.queue("01-work");
+    let torn = night.worktrees().join("01-work.1.gate/a.txt");
+    night.tick_until_that("01-work", |_| torn.exists() && night.ticks().is_empty());
+    assert!(!night.repo.join("state/runs/01-work.1.gate/run.json").exists());
+    fs::write(&torn, "").expect("torn");
+    night.set("AUTOMETTA_FAULT", "");
+    night.tick_until("01-work", "completed");
+}
+
 /// Whoever takes a run for lost whose supervisor is still writing its record starts another beside it.
 #[test]
 fn a_tick_that_comes_while_a_supervisor_writes_its_record_starts_no_other_run() {

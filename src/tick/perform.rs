@@ -170,11 +170,9 @@ pub(super) fn prepare_and_launch(
     if !dir.join("started.json").exists() {
         let brief = brief::read(site, stage, Pin::Yes).map_err(TickError::Prompt)?;
         let spec = WorktreeSpec { path: site.worktree(run), commit: job.start.clone(), branch: job.branch() };
-        if order_file.exists() {
-            // It was ordered before and nothing of it ran. Whether its checkout reached the disk before a power cut,
-            // nobody knows; nothing in it is anybody's work, so it is made anew.
-            repo.remove_worktree(&spec.path)?;
-        }
+        // Nothing of it has run. Whether a checkout that was made for it reached the disk before a power cut, nobody knows;
+        // nothing in it is anybody's work, so it is made anew.
+        repo.remove_worktree(&spec.path)?;
         repo.ensure_worktree(&spec)?;
         furnish(site, &spec.path, &brief.card_sha256)?;
         let prompt = prompt::make(site, repo, job, &brief)?;
