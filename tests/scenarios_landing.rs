@@ -575,6 +575,26 @@ fn scoped_card(night: &Night, stage: &str) {
     night.ok(&["add-stage", &path]);
 }
 
+/// Git syncs what it stores for us, and not what it finds there already: an agent's git may have stored it without.
+#[test]
+fn what_an_agent_committed_itself_is_on_the_disk_before_it_counts() {
+    let own = "mkdir -p deep/er\necho work >a.txt\necho more >deep/er/b.txt\ngit add -A\ngit -c user.name=A -c user.email=a@b commit -qm own";
+    let mut night = Night::with(&format!("{own}\n{HAND_IN}"), SAY_PASS);
+    let folder = night.base().join("faults");
+    fs::create_dir(&folder).expect("folder");
+    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+    night.card_with("01-work", "", "1. `a.txt`: it\n2. `deep/er/b.txt`: more", "test -s a.txt");
+    night.ok(&["add-stage", "stage-cards/01-work.md"]);
+    night.tick_until("01-work", "completed");
+    let log = fs::read_to_string(folder.join("log")).expect("log");
+    for what in ["a.txt", "deep/er/b.txt", "deep", "deep/er", ""] {
+        let id = night.git(&["rev-parse", &format!("main:{what}")]);
+        let place = format!("objects/{}/{}\"", &id[..2], &id[2..]);
+        let synced = log.lines().any(|line| line.contains(" git.sync-file ") && line.ends_with(&place));
+        assert!(synced, "{what:?} is {id}");
+    }
+}
+
 #[test]
 fn scenario_50_a_change_outside_deliverables_and_claims_is_briefed_once_more_and_then_fails() {
     let stray = "mkdir -p src other; echo a >a.txt; echo b >src/b.rs; echo c >src/main.rs; echo d >'other/st ray.txt'";

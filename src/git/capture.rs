@@ -57,6 +57,8 @@ impl Objects {
         self.store_files(&top, &index, &edits.present)?;
         let tree = self.write_tree(&top, &index)?;
         let comparison = self.compare(base, &tree)?;
+        let files = comparison.deltas.iter().filter_map(|delta| delta.new.as_ref()).filter(|new| !new.is_gitlink());
+        self.settle(files.map(|file| &file.id).chain(&comparison.trees).chain([&tree]))?;
         let mut embedded = edits.embedded;
         embedded
             .extend(comparison.deltas.iter().filter(|delta| delta.is_about_gitlink()).map(|delta| delta.path.clone()));

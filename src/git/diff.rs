@@ -66,6 +66,10 @@ impl Entry {
         self.mode == "160000"
     }
 
+    fn is_tree(&self) -> bool {
+        self.mode == "040000"
+    }
+
     fn type_digits(&self) -> &str {
         self.mode.get(..2).unwrap_or_default()
     }
@@ -100,6 +104,8 @@ impl Delta {
 pub(super) struct Comparison {
     /// In order of their paths.
     pub(super) deltas: Vec<Delta>,
+    /// The folders that are new or another on the new side, where those were asked for.
+    pub(super) trees: Vec<ObjectId>,
     pub(super) insertions: u64,
     pub(super) deletions: u64,
 }
@@ -171,10 +177,10 @@ impl Objects {
         parse(&call.run()?.stdout).map(|comparison| comparison.deltas)
     }
 
-    /// The paths that differ, with the number of lines.
+    /// The paths that differ, with the number of lines, and the folders on the way to them.
     pub(super) fn compare(&self, old: &ObjectId, new: &ObjectId) -> Result<Comparison, GitError> {
         let mut call = self.diff_tree(old, new)?;
-        call.args(["-z", "--raw", "--no-abbrev", "--numstat", old.as_str(), new.as_str()]);
+        call.args(["-z", "--raw", "--no-abbrev", "-t", "--numstat", old.as_str(), new.as_str()]);
         parse(&call.run()?.stdout)
     }
 
@@ -226,11 +232,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Comparison, GitError> {
             let ([old_mode, new_mode, old, new, _], Some(path)) = (words.as_slice(), fields.next()) else {
                 return Err(puzzling());
             };
-            comparison.deltas.push(Delta {
-                path: TreePath::from_bytes(path),
-                old: entry(old_mode, old)?,
-                new: entry(new_mode, new)?,
-            });
+            let (old, new) = (entry(old_mode, old)?, entry(new_mode, new)?);
+            if [&old, &new].into_iter().flatten().any(Entry::is_tree) {
+                comparison.trees.extend(new.map(|new| new.id));
+            } else {
+                comparison.deltas.push(Delta { path: TreePath::from_bytes(path), old, new });
+            }
         } else {
             let mut counts = text.splitn(3, '\t');
             let (Some(added), Some(removed), Some(_)) = (counts.next(), counts.next(), counts.next()) else {

@@ -7,6 +7,7 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -96,6 +97,18 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), GitError> {
 pub(super) fn sync_file(path: &Path) -> Result<(), GitError> {
     fault::point!("git.sync-file", path).at("flush", path)?;
     File::open(path).and_then(|file| file.sync_all()).at("flush", path)
+}
+
+/// Flushes a file to disk, and makes it look new to whoever clears away what is old. One that is not ours keeps its time.
+pub(super) fn renew(path: &Path) -> Result<(), GitError> {
+    sync_file(path)?;
+    let renewed = fault::point!("git.object.time", path)
+        .and_then(|()| File::open(path))
+        .and_then(|file| file.set_modified(SystemTime::now()));
+    match renewed {
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(error).at("set the time of", path),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a whole file durably: another name first, then renamed over.

@@ -4,9 +4,9 @@
 //! snapshot is taken after every tick that did something. The form of a loose object has been the same since git exists;
 //! reading stays git's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::Compression;
@@ -108,29 +108,48 @@ impl Objects {
     pub(super) fn store<'l>(&self, objects: impl IntoIterator<Item = &'l Loose>) -> Result<(), GitError> {
         // Whoever only looks afterwards finds our own git dir made, and changes nothing.
         self.plain()?;
-        let (folder, unnamed) = (self.objects_folder(), self.unnamed());
+        let unnamed = self.unnamed();
         disk::make_folder(&unnamed)?;
         let mut written: Vec<(PathBuf, PathBuf)> = Vec::new();
         let stored = objects.into_iter().try_for_each(|object| {
-            let (start, rest) = object.id.as_str().split_at(2);
-            let place = folder.join(start).join(rest);
-            if disk::is_there(&place)? {
-                return Ok(());
+            let place = self.place_of(&object.id);
+            if is_whole(&place)? {
+                return disk::renew(&place);
             }
-            disk::make_folder(&folder.join(start))?;
             let fresh = unnamed.join(unnamed_file());
             written.push((fresh.clone(), place));
             disk::write_for_good(&fresh, &compressed(&object.bytes).at("compress", &fresh)?)
         });
         // In their order: whatever names another one comes after it.
-        let named = stored.and_then(|()| written.iter().try_for_each(|(fresh, place)| disk::rename(fresh, place)));
+        let named = stored.and_then(|()| written.iter().try_for_each(|(fresh, place)| name(fresh, place)));
         if named.is_err() {
             for (fresh, _) in &written {
                 // Best effort: what cannot be removed now is swept later.
                 let _ = disk::remove_file(fresh);
             }
         }
-        named
+        named?;
+        let folders: BTreeSet<&Path> = written.iter().filter_map(|(_, place)| place.parent()).collect();
+        let all = if folders.is_empty() { None } else { Some(self.objects_folder()) };
+        folders.into_iter().chain(all.as_deref()).try_for_each(disk::sync_folder)
+    }
+
+    /// Makes objects durable that are there: what git stores for us it syncs, but not what it finds stored already, and an
+    /// agent's own git may have done that without.
+    pub(super) fn settle<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> Result<(), GitError> {
+        for id in ids {
+            let place = self.place_of(id);
+            // Another one is in a pack, which git never leaves without a sync.
+            if disk::is_there(&place)? {
+                disk::sync_file(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place_of(&self, id: &ObjectId) -> PathBuf {
+        let (start, rest) = id.as_str().split_at(2);
+        self.objects_folder().join(start).join(rest)
     }
 
     /// Takes away what writers that died have left of objects.
@@ -150,6 +169,18 @@ impl Objects {
     fn unnamed(&self) -> PathBuf {
         self.objects_folder().join("tmp_objdir-autometta")
     }
+}
+
+/// Whether an object is there; a file without a byte is what a power cut leaves of one that nobody synced.
+fn is_whole(place: &Path) -> Result<bool, GitError> {
+    Ok(disk::look(place)?.is_some_and(|found| found.len() > 0))
+}
+
+fn name(fresh: &Path, place: &Path) -> Result<(), GitError> {
+    if let Some(folder) = place.parent() {
+        disk::make_folder(folder)?;
+    }
+    disk::rename(fresh, place)
 }
 
 /// A file name that no other writer has: a fire stores for several repositories at once, and two may share their objects.

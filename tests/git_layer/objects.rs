@@ -251,6 +251,26 @@ fn what_a_killed_writer_left_of_an_object_goes_and_what_a_living_one_writes_stay
 }
 
 #[test]
+fn an_object_that_a_power_cut_emptied_is_stored_again() {
+    let world = World::new();
+    let repo = world.open();
+    let tree = world.git(&["rev-parse", "main^{tree}"]).parse().expect("id");
+    let text = commit_of(&tree, &main(&repo), "Subject");
+    let commit = repo.write_commit(&text).expect("stored");
+    let (start, rest) = commit.as_str().split_at(2);
+    let place = world.top.join(".git/objects").join(start).join(rest);
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    fs::File::open(&place).expect("object").set_modified(old).expect("time");
+    assert_eq!(world.open().write_commit(&text).expect("there"), commit);
+    let time = fs::metadata(&place).and_then(|found| found.modified()).expect("time");
+    assert!(time > old, "git's own clearing away takes it for new");
+    fs::remove_file(&place).expect("removed");
+    fs::write(&place, "").expect("emptied");
+    assert_eq!(world.open().write_commit(&text).expect("stored again"), commit);
+    assert_eq!(world.git(&["cat-file", "-t", commit.as_str()]), "commit");
+}
+
+#[test]
 fn two_that_share_their_objects_store_at_once() {
     let world = World::new();
     let tree = world.git(&["rev-parse", "main^{tree}"]).parse().expect("id");
