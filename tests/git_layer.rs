@@ -18,6 +18,8 @@ mod landing;
 mod objects;
 #[path = "git_layer/opening.rs"]
 mod opening;
+#[path = "git_layer/own_branches.rs"]
+mod own_branches;
 #[path = "git_layer/support.rs"]
 mod support;
 #[path = "git_layer/worktrees.rs"]

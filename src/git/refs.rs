@@ -11,6 +11,7 @@ use crate::core::ids::CommitId;
 use super::disk;
 use super::error::GitError;
 use super::objects::parse_id;
+use super::own_branches::OURS;
 use super::repo::Repo;
 
 /// The refs that nobody but us writes.
@@ -219,15 +220,7 @@ impl Repo {
             return Ok(Moved::Yes);
         }
         let mut call = self.real_call(git_dir);
-        call.args([
-            "update-ref",
-            "--create-reflog",
-            "-m",
-            "autometta",
-            "--end-of-options",
-            name.as_str(),
-            new.as_str(),
-        ]);
+        call.args(["update-ref", "--create-reflog", "-m", OURS, "--end-of-options", name.as_str(), new.as_str()]);
         match expect {
             Expect::Anything => {}
             Expect::Absent if found.is_some() => return Ok(Moved::No { found }),

@@ -17,7 +17,8 @@ use super::disk;
 use super::error::GitError;
 use super::index::forget_index;
 use super::locate::git_dir_of;
-use super::refs::{Expect, Head, RefName};
+use super::own_branches::OwnBranch;
+use super::refs::RefName;
 use super::repo::Repo;
 use super::tree_path::hex;
 
@@ -66,7 +67,7 @@ impl Repo {
         let branch = spec.branch.as_deref().map(RefName::branch).transpose()?;
         if let Some(branch) = &branch {
             self.refuse_branch_in_use(branch)?;
-            self.set_ref(branch, &spec.commit, &Expect::Anything)?;
+            self.reset_own_branch(branch, &spec.commit, OwnBranch::Follows)?;
         }
         self.administer(&site, branch.as_ref(), &spec.commit)?;
         let index = site.admin.join("index");
@@ -128,13 +129,23 @@ impl Repo {
     }
 
     fn refuse_branch_in_use(&self, branch: &RefName) -> Result<(), GitError> {
-        for checkout in self.checkouts()? {
-            if self.head(&checkout.git_dir)? == Head::On(branch.as_str().to_owned()) {
+        match self.checkouts_of(branch)?.into_iter().next() {
+            None => Ok(()),
+            Some(checkout) => {
                 let branch = branch.as_branch().unwrap_or_default().to_owned();
-                return Err(GitError::BranchInUse { branch, path: checkout.top.unwrap_or(checkout.git_dir) });
+                Err(GitError::BranchInUse { branch, path: checkout.top.unwrap_or(checkout.git_dir) })
             }
         }
-        Ok(())
+    }
+
+    /// Whether somebody else has a branch checked out.
+    pub(super) fn is_in_others_checkout(&self, branch: &RefName) -> Result<bool, GitError> {
+        for checkout in self.checkouts_of(branch)? {
+            if !disk::is_there(&checkout.git_dir.join(CLAIM))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes the administration and the empty folder. `locked` comes first: it keeps `git worktree prune` away. `gitdir`

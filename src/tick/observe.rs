@@ -309,9 +309,9 @@ impl Observer<'_> {
         let mut done = Vec::new();
         for chore in &stage.chores {
             let is_done = match chore {
-                Chore::PointRunBranch { commit } => self.repo.tip(&run_branch(&stage.id))?.as_ref() == Some(commit),
-                Chore::DropRunBranch => self.repo.tip(&run_branch(&stage.id))?.is_none(),
-                Chore::KeepWork { branch, commit } => self.repo.tip(branch)?.as_ref() == Some(commit),
+                Chore::PointRunBranch { commit } => self.repo.own_branch_points(&run_branch(&stage.id), commit)?,
+                Chore::DropRunBranch => self.repo.own_branch_is_dropped(&run_branch(&stage.id), &stage.base_branch)?,
+                Chore::KeepWork { branch, commit } => self.repo.own_branch_points(branch, commit)?,
                 Chore::Publish { run } => self.site.layout.run(run).join(super::publish::PUBLISHED).exists(),
                 Chore::PublishPanel { runs, .. } => runs
                     .last()

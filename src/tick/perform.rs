@@ -14,7 +14,7 @@ use crate::core::step::Effect;
 use crate::fault;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
-use crate::git::{Expect, RefName, Repo, WorktreeSpec};
+use crate::git::{OwnBranch, Repo, WorktreeSpec};
 use crate::runs::{self, Launched};
 
 use super::brief::{self, Pin};
@@ -95,13 +95,13 @@ fn do_chore(site: &Site, repo: &Repo, state: &State, stage: &StageId, chore: &Ch
             for run in worker {
                 clear(site, repo, run)?;
             }
-            repo.set_ref(&RefName::branch(&run_branch(&stage.id))?, commit, &Expect::Anything)?;
+            repo.point_own_branch(&run_branch(&stage.id), commit, OwnBranch::Follows)?;
         }
         Chore::DropRunBranch => {
-            repo.delete_ref(&RefName::branch(&run_branch(&stage.id))?, &Expect::Anything)?;
+            repo.drop_own_branch(&run_branch(&stage.id), &stage.base_branch)?;
         }
         Chore::KeepWork { branch, commit } => {
-            repo.set_ref(&RefName::branch(branch)?, commit, &Expect::Anything)?;
+            repo.point_own_branch(branch, commit, OwnBranch::Keeps)?;
         }
         Chore::Publish { run } => publish::publish(site, repo, stage, run)?,
         Chore::PublishPanel { runs, said } => publish::panel(site, stage, runs, *said)?,

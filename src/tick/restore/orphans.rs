@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::core::ids::{Role, RunId};
 use crate::core::run::StopReason;
 use crate::files::lock::Lock;
-use crate::git::{CommitText, Expect, GitError, RefName, Repo, Signature};
+use crate::git::{CommitText, GitError, OwnBranch, Repo, Signature};
 use crate::runs::{self, RunDir, RunError};
 
 use super::super::error::TickError;
@@ -60,6 +60,5 @@ fn keep_work(site: &Site, repo: &Repo, run: &RunId, now: DateTime<Utc>) -> Resul
         message: format!("{}: work of a run that a restored state does not know\n\nAutometta-Run: {run}\n", run.stage),
     })?;
     let branch = format!("wip/{}-attempt-{}-restored-{}", run.stage, run.attempt, now.format("%Y%m%dT%H%M%SZ"));
-    repo.set_ref(&RefName::branch(&branch)?, &commit, &Expect::Anything)?;
-    Ok(())
+    Ok(repo.point_own_branch(&branch, &commit, OwnBranch::Keeps)?)
 }
