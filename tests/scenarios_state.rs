@@ -147,6 +147,27 @@ fn scenario_39_a_tick_that_finds_the_lock_held_ends_at_once_and_changes_nothing(
 }
 
 #[test]
+fn scenario_40_a_snapshot_that_a_killed_tick_did_not_write_is_written_by_a_later_one() {
+    let night = Night::passing();
+    night.queue("01-work");
+    night.tick_until("01-work", "completed");
+    drop(night.alone());
+    night.nothing_runs();
+    // As it is when the last tick of a night is killed between its commit and its snapshot.
+    night.git(&["update-ref", "refs/autometta/state", "refs/autometta/state^"]);
+    let _ = night.tick();
+    assert!(!night.is_copied(), "it is not looked for at every tick");
+    let path = night.repo.join("state/heartbeat.json");
+    let mut heartbeat: Value = serde_json::from_str(&fs::read_to_string(&path).expect("heartbeat")).expect("json");
+    heartbeat["keep_at"] = "2020-01-01T00:00:00Z".into();
+    fs::write(path, heartbeat.to_string()).expect("heartbeat");
+    let _ = night.tick();
+    assert!(night.is_copied());
+    night.write("state/state.yaml", "{");
+    assert!(text(&night.tick().stdout).contains("restored"));
+}
+
+#[test]
 fn scenario_40_a_damaged_state_or_budget_is_restored_where_the_snapshot_is_provably_as_new() {
     let night = at_work();
     night.no_tick_runs();

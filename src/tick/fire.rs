@@ -123,6 +123,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
         loaded.budget.halt_reasons.iter().map(|halt| format!("{}: {}", halt.reason.as_str(), halt.detail)).collect();
     let due = before.as_ref().and_then(|before| before.keep_at);
     let is_idle = !moved && report.notes.is_empty() && !has_begun;
+    let is_owed = moved || (is_idle && keep::is_due(due, clock::now()) && is_behind(site, &repo));
     let keep_at = if is_idle {
         keep::pass(site, &repo, &loaded.state, due, clock::now())
     } else {
@@ -130,7 +131,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     };
     let told = heartbeat::Told { asleep, idle_ticks: idle, keep_at };
     let says = heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now());
-    if moved {
+    if is_owed {
         match Owed::new(site, loaded) {
             Ok(moved) => *owed = Some(moved),
             Err(error) => warn!(repo = %site.root.display(), "no snapshot: {error}"),
@@ -158,6 +159,17 @@ fn recover(site: &Site, repo: &Repo) {
     if let Err(error) = repo.recover_landings() {
         warn!(repo = %site.root.display(), "a landing that was interrupted could not be finished yet: {error}");
     }
+}
+
+/// Whether the newest snapshot is an older one: a tick was killed after it let go of the lock and before it wrote its own.
+fn is_behind(site: &Site, repo: &Repo) -> bool {
+    snapshot::is_current(site, repo).map_or_else(
+        |error| {
+            warn!(repo = %site.root.display(), "nobody knows whether there is a snapshot: {error}");
+            false
+        },
+        |is_current| !is_current,
+    )
 }
 
 /// Tells what a heartbeat has to say.

@@ -157,9 +157,8 @@ pub(super) fn pass(
     due: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> DateTime<Utc> {
-    let Some(due) = due else { return now + EVERY };
-    if is_to_come(due, now) {
-        return due;
+    if !is_due(due, now) {
+        return later(due, now);
     }
     match look(site, repo, state, now) {
         Ok(Came::Short) => now,
@@ -169,6 +168,11 @@ pub(super) fn pass(
             now + EVERY
         }
     }
+}
+
+/// Whether the next look is due now; the first one is an hour after the first tick.
+pub(super) fn is_due(due: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    due.is_some_and(|due| !is_to_come(due, now))
 }
 
 /// Whether the next look is not due yet. One that is further away was set by a clock that has been set back since.

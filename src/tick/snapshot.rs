@@ -97,6 +97,11 @@ pub fn sealed(repo: &Repo) -> Result<Option<Head>, TickError> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice::<Seal>(&bytes).ok()).map(|seal| seal.ledger))
 }
 
+/// Whether the newest snapshot is of the state as it is.
+pub fn is_current(site: &Site, repo: &Repo) -> Result<bool, TickError> {
+    Ok(sealed(repo)?.as_ref() == Some(&store::ledger_head(&site.layout)?))
+}
+
 /// Brings state and budget back from the newest snapshot, where the ledger proves that nothing happened since. Gives
 /// them with the note of it; none where it cannot be proved.
 pub fn restore(
