@@ -209,6 +209,22 @@ fn scenario_62_a_linked_worktree_is_served_as_a_repository() {
     assert_eq!(git(&night, &main, &["status", "--porcelain"]), "");
 }
 
+/// Two queues would meet on `autometta/<stage>`, `wip/…` and the snapshots' ref.
+#[test]
+fn scenario_62_a_second_checkout_of_a_repository_that_has_a_queue_is_refused_one() {
+    let night = stubs_only();
+    let (main, place) = (night.base().join("main one"), night.base().join("linked one"));
+    repository(&night, &main);
+    ok_at(&night, &main, &["init"]);
+    git(&night, &main, &["worktree", "add", "-q", "-b", "other", "../linked one"]);
+    let refused = night.command(&["init"]).current_dir(&place).output().expect("the binary runs");
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains(&main.display().to_string()) && said.contains("or clone"), "{said}");
+    assert_eq!(git(&night, &place, &["status", "--porcelain"]), "", "nothing was made");
+    ok_at(&night, &main, &["init"]);
+}
+
 #[test]
 fn scenario_62_a_submodule_is_served_as_a_repository_and_its_superproject_left_alone() {
     let night = stubs_only();

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::core::ids::CommitId;
 
 use super::capture::PRIVATE_FOLDER;
+use super::checkouts::Checkout;
 use super::disk;
 use super::error::GitError;
 use super::index::forget_index;
@@ -136,6 +137,17 @@ impl Repo {
                 Err(GitError::BranchInUse { branch, path: checkout.top.unwrap_or(checkout.git_dir) })
             }
         }
+    }
+
+    /// The tops of the repository's checkouts but for this one and those that we made for runs.
+    pub fn other_checkouts(&self) -> Result<Vec<PathBuf>, GitError> {
+        let mut tops = Vec::new();
+        for Checkout { git_dir, top } in self.checkouts()? {
+            if git_dir != self.location().git_dir && !disk::is_there(&git_dir.join(CLAIM))? {
+                tops.extend(top);
+            }
+        }
+        Ok(tops)
     }
 
     /// Whether somebody else has a branch checked out.

@@ -61,6 +61,17 @@ pub enum TickError {
         /// The run.
         run: RunId,
     },
+    /// Another checkout of the same repository has a queue.
+    #[error(
+        "{other} is a checkout of the same repository and has a queue already: both would use the same branches and \
+         snapshots; queue the stages there, or clone {path}"
+    )]
+    QueueElsewhere {
+        /// The checkout that was to get one.
+        path: PathBuf,
+        /// The one that has it.
+        other: PathBuf,
+    },
     /// Processes of the shell implementation are alive.
     #[error("{path} is of version 1 and its processes still run: {processes}; it is carried over once they have ended")]
     StillRunning {
@@ -138,6 +149,7 @@ impl TickError {
         match self {
             Self::Foreign { .. }
             | Self::AtWorkElsewhere { .. }
+            | Self::QueueElsewhere { .. }
             | Self::StillRunning { .. }
             | Self::Held { .. }
             | Self::Cards(_)

@@ -10,6 +10,7 @@ use crate::core::step::Note;
 use crate::files::atomic::{self, Durability};
 use crate::files::document;
 use crate::files::home::Home;
+use crate::files::layout::Layout;
 use crate::files::store::{Loaded, Store, StoreError};
 use crate::git::{Git, Location, Repo};
 use crate::runs;
@@ -44,7 +45,15 @@ pub fn init(path: &Path, home: &Home, exe: &Path, adopt: Adopt) -> Result<Done, 
     let mut done = Done { root: root.clone(), ..Done::default() };
     let git = Git::from_environment();
     git.check()?;
-    let manifest = match read_manifest(&root)? {
+    let manifest = read_manifest(&root)?;
+    if let Some(other) = queue_elsewhere(&root)? {
+        let refusal = TickError::QueueElsewhere { path: root.clone(), other };
+        if !has_queue(&root, manifest.as_ref()) {
+            return Err(refusal);
+        }
+        done.warnings.push(refusal.to_string());
+    }
+    let manifest = match manifest {
         Some(manifest) => manifest,
         None => {
             let branch = current_branch(&root)?;
@@ -83,10 +92,28 @@ pub fn init(path: &Path, home: &Home, exe: &Path, adopt: Adopt) -> Result<Done, 
     Ok(done)
 }
 
-fn current_branch(root: &Path) -> Result<String, TickError> {
+/// Another checkout of this repository that has a queue.
+fn queue_elsewhere(root: &Path) -> Result<Option<PathBuf>, TickError> {
+    for top in open(root)?.other_checkouts()? {
+        if has_queue(&top, read_manifest(&top).ok().flatten().as_ref()) {
+            return Ok(Some(top));
+        }
+    }
+    Ok(None)
+}
+
+fn has_queue(top: &Path, manifest: Option<&Manifest>) -> bool {
+    let state_dir = manifest.map_or_else(|| Manifest::default().state_dir, |manifest| manifest.state_dir.clone());
+    Layout::new(top, state_dir.as_str()).state_yaml().exists()
+}
+
+fn open(root: &Path) -> Result<Repo, TickError> {
     let scratch = Location::find(root)?.git_dir;
-    let repo = Repo::open(root, &scratch, Git::from_environment())?;
-    repo.current_branch()?.ok_or_else(|| TickError::NoBaseBranch { path: root.join(MANIFEST) })
+    Ok(Repo::open(root, &scratch, Git::from_environment())?)
+}
+
+fn current_branch(root: &Path) -> Result<String, TickError> {
+    open(root)?.current_branch()?.ok_or_else(|| TickError::NoBaseBranch { path: root.join(MANIFEST) })
 }
 
 /// The manifest that `init` writes: what matters, with the defaults as comments.
