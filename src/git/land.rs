@@ -143,11 +143,12 @@ impl Repo {
         if let Moved::No { found } = self.move_ref(git_dir, branch, &order.commit, &Expect::Is(order.parent.clone()))? {
             return Ok(Landing::Moved { tip: found });
         }
-        for (checkout, files) in files {
+        // Each for itself: one that cannot come along keeps no other one locked.
+        let brought = files.into_iter().map(|(checkout, files)| {
             files.bring_along()?;
-            journal::end(&checkout.git_dir)?;
-        }
-        Ok(Landing::Done)
+            journal::end(&checkout.git_dir)
+        });
+        brought.fold(Ok(()), Result::and).map(|()| Landing::Done)
     }
 
     /// Whether an order has landed, and wholly.
@@ -175,29 +176,34 @@ impl Repo {
     /// Finishes or undoes what a killed tick left of landings, whichever stage they were for. A tick that calls this
     /// first never leaves the operator with an index lock of ours. Starts no process where nothing is left.
     pub fn recover_landings(&self) -> Result<Recovery, GitError> {
-        for checkout in self.checkouts()? {
-            let order = match journal::trace(&checkout.git_dir)? {
-                Trace::None => continue,
-                Trace::LockOnly => {
-                    journal::end(&checkout.git_dir)?;
-                    continue;
-                }
-                Trace::Noted(order) => order,
-            };
-            let branch = RefName::branch(&order.branch)?;
-            let has_landed = self.has_landed(self.ref_tip(&branch)?.as_ref(), &order.commit)?;
-            if let Some(top) = &checkout.top
-                && has_landed
-                && self.is_on(&checkout, &branch)?
-            {
-                if journal::lock_again(&checkout.git_dir)? == Taken::ByAnother {
-                    return Ok(Recovery::Busy { why: lock_is_held(&checkout) });
-                }
-                let deltas: Vec<Delta> = self.deltas(&order.parent, &order.commit)?;
-                CheckoutFiles::open(self, &checkout.git_dir, top, &order, &deltas)?.bring_along()?;
+        let recovered = self.checkouts()?.into_iter().map(|checkout| self.recover_landing(&checkout));
+        // Each for itself, here as well: what is told is the first that is not clean.
+        let told = recovered.reduce(|first, next| if matches!(first, Ok(Recovery::Clean)) { next } else { first });
+        told.unwrap_or(Ok(Recovery::Clean))
+    }
+
+    fn recover_landing(&self, checkout: &Checkout) -> Result<Recovery, GitError> {
+        let order = match journal::trace(&checkout.git_dir)? {
+            Trace::None => return Ok(Recovery::Clean),
+            Trace::LockOnly => {
+                journal::end(&checkout.git_dir)?;
+                return Ok(Recovery::Clean);
             }
-            journal::end(&checkout.git_dir)?;
+            Trace::Noted(order) => order,
+        };
+        let branch = RefName::branch(&order.branch)?;
+        let has_landed = self.has_landed(self.ref_tip(&branch)?.as_ref(), &order.commit)?;
+        if let Some(top) = &checkout.top
+            && has_landed
+            && self.is_on(checkout, &branch)?
+        {
+            if journal::lock_again(&checkout.git_dir)? == Taken::ByAnother {
+                return Ok(Recovery::Busy { why: lock_is_held(checkout) });
+            }
+            let deltas: Vec<Delta> = self.deltas(&order.parent, &order.commit)?;
+            CheckoutFiles::open(self, &checkout.git_dir, top, &order, &deltas)?.bring_along()?;
         }
+        journal::end(&checkout.git_dir)?;
         Ok(Recovery::Clean)
     }
 }

@@ -322,6 +322,33 @@ fn every_checkout_of_the_branch_comes_along_and_no_other_moves() {
 }
 
 #[test]
+fn a_checkout_that_cannot_come_along_keeps_no_other_one_waiting() {
+    let world = World::new();
+    let repo = world.open();
+    let linked = world.worktree("operator");
+    world.git(&["worktree", "add", "-q", "--force", linked.to_str().expect("path"), "main"]);
+    let order = usual(&world, &repo);
+    assert_eq!(land(&repo, &order), Landing::Done);
+    // As it is when the tick was killed once the branch had moved, and something stands in the way of the main checkout.
+    for top in [&world.top, &linked] {
+        world.git_in(top, &["read-tree", "--reset", "-u", order.parent.as_str()]);
+    }
+    let admin = world.top.join(".git/worktrees/operator");
+    write(&world.top.join(".git/autometta-landing"), &note(&order));
+    write(&admin.join("autometta-landing"), &note(&order));
+    write(&world.top.join(".git/autometta-staging"), "");
+    write(&world.top.join(".git/autometta-index.lock/in"), "the way");
+    assert!(repo.recover_landings().is_err());
+    assert_eq!(fs::read_to_string(linked.join("a.txt")).expect("file"), "landed\n");
+    assert_eq!(world.git_in(&linked, &["status", "--porcelain"]), "");
+    remove(&world.top.join(".git/autometta-index.lock"));
+    assert_eq!(repo.recover_landings().expect("recovered"), Recovery::Clean);
+    assert_usual(&world);
+    assert_eq!(world.status(), "");
+    assert_nothing_left(&world);
+}
+
+#[test]
 fn files_and_folders_change_places_in_a_checkout() {
     let world = World::new();
     let repo = world.open();
