@@ -18,6 +18,8 @@ fn main() {
     // Naming something at all keeps cargo from running this again for every change of the sources.
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    println!("cargo::rerun-if-env-changed=AUTOMETTA_PIE");
+    place();
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let git = checkout();
     let commit = git.as_ref().and_then(|git| git.ask(&["rev-parse", "--short=7", "HEAD"]));
@@ -35,6 +37,16 @@ fn main() {
     };
     println!("cargo::rustc-env=AUTOMETTA_VERSION={built}");
     println!("cargo::rustc-env=AUTOMETTA_DAY={}", day.unwrap_or_default());
+}
+
+/// Has the program linked to one place, where the system's loader takes that: otherwise it spends as long on the program's
+/// 27,000 addresses as on all the rest of a start, each time. `AUTOMETTA_PIE=1` links it as other programs are.
+fn place() {
+    let target = |name: &str| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
+    let has_loader = target("ENV") == "gnu" && !target("FEATURE").split(',').any(|feature| feature == "crt-static");
+    if target("OS") == "linux" && has_loader && env::var_os("AUTOMETTA_PIE").is_none() {
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
 }
 
 /// A checkout whose top is this crate.

@@ -14,8 +14,9 @@ else
   triple=$machine-unknown-linux-gnu
   echo "no musl target is installed; linking glibc statically" >&2
 fi
-# With --target, the flag does not reach build scripts and macros, which have to be dynamic.
-RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+# With --target, the flags do not reach build scripts and macros, which have to be dynamic. The second one is for a quick
+# start: memory/decision-one-place.md.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C relocation-model=static" \
   cargo build --profile dist --locked --bin autometta --target "$triple"
 
 binary=$target/$triple/dist/autometta
