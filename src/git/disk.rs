@@ -3,6 +3,7 @@
 //! Nothing here follows a symbolic link at the end of a path that it changes or removes.
 #![expect(clippy::disallowed_methods, reason = "the git layer writes git's own files and checkouts, and only here")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -91,6 +92,13 @@ pub(super) fn make_folder(path: &Path) -> Result<(), GitError> {
 pub(super) fn sync_folder(path: &Path) -> Result<(), GitError> {
     fault::point!("git.sync-folder", path).at("flush", path)?;
     File::open(path).and_then(|folder| folder.sync_all()).at("flush", path)
+}
+
+/// Flushes the entries of several folders to disk, each once: one point, however many they are.
+pub(super) fn sync_folders<'f>(folders: impl IntoIterator<Item = &'f Path>) -> Result<(), GitError> {
+    fault::point!("git.sync-folders").at("flush", Path::new("folders"))?;
+    let folders: BTreeSet<&Path> = folders.into_iter().collect();
+    folders.into_iter().try_for_each(|path| File::open(path).and_then(|folder| folder.sync_all()).at("flush", path))
 }
 
 /// Flushes a file to disk.

@@ -4,7 +4,7 @@
 //! snapshot is taken after every tick that did something. The form of a loose object has been the same since git exists;
 //! reading stays git's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,9 +129,11 @@ impl Objects {
             }
         }
         named?;
-        let folders: BTreeSet<&Path> = written.iter().filter_map(|(_, place)| place.parent()).collect();
-        let all = if folders.is_empty() { None } else { Some(self.objects_folder()) };
-        folders.into_iter().chain(all.as_deref()).try_for_each(disk::sync_folder)
+        if written.is_empty() {
+            return Ok(());
+        }
+        let all = self.objects_folder();
+        disk::sync_folders(written.iter().filter_map(|(_, place)| place.parent()).chain([all.as_path()]))
     }
 
     /// Makes objects durable that are there: what git stores for us it syncs, but not what it finds stored already, and an
