@@ -216,7 +216,8 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// A stage that landed or never began has no run branch; work that did not land is on `wip/`, by its attempts.
+    /// A stage that landed or never began has no run branch; work that did not land is on `wip/`, by its attempts. What an
+    /// agent committed on its run branch and did not hand in is kept aside.
     fn branches(&mut self, repo: &Repo, stages: &BTreeMap<String, Value>) {
         let refs = self.world.git(repo, &["for-each-ref", "--format=%(refname)"]);
         for name in refs.lines() {
@@ -227,7 +228,7 @@ impl<'a> Audit<'a> {
                     let attempt = attempt.split("-r").next().and_then(|attempt| attempt.parse::<u64>().ok());
                     stages.get(id).is_some_and(|stage| attempt.is_some() && attempt <= stage["attempt"].as_u64())
                 }),
-                _ => branch == "main" || name == "refs/autometta/state",
+                _ => branch == "main" || name == "refs/autometta/state" || is_a_meddler_s(name),
             };
             if !known {
                 self.find(repo, format!("the ref {name} is left"));
@@ -334,4 +335,9 @@ fn gated(repo: &Repo) -> BTreeSet<(String, String)> {
         }
     }
     gated
+}
+
+/// Whether a ref keeps what an agent has committed that moves its branch about.
+fn is_a_meddler_s(name: &str) -> bool {
+    name.strip_prefix("refs/autometta/aside/autometta/").is_some_and(|rest| rest.contains("-meddles-"))
 }
