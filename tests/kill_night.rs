@@ -582,10 +582,7 @@ fn scenario_44_what_a_writer_killed_in_the_middle_left_is_swept() {
 #[test]
 fn a_checkout_that_was_made_before_the_power_went_is_made_anew() {
     let mut night = Night::passing();
-    let folder = night.base().join("faults");
-    fs::create_dir(&folder).expect("folder");
-    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
-    night.set("AUTOMETTA_FAULT", "*/atomic.rename@1.gate:*:abort");
+    night.fail(|_| "*/atomic.rename@1.gate:*:abort".to_owned());
     night.queue("01-work");
     let torn = night.worktrees().join("01-work.1.gate/a.txt");
     night.tick_until_that("01-work", |_| torn.exists() && night.ticks().is_empty());
@@ -599,12 +596,9 @@ fn a_checkout_that_was_made_before_the_power_went_is_made_anew() {
 #[test]
 fn a_tick_that_comes_while_a_supervisor_writes_its_record_starts_no_other_run() {
     let mut night = Night::passing();
-    let folder = night.base().join("faults");
-    fs::create_dir(&folder).expect("folder");
-    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
-    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
     // Before it come its claim, its agent, its line in the registry, and what was handed in.
-    night.set("AUTOMETTA_FAULT", &format!("01-work.1.worker/atomic.rename:5:pause={}", go.display()));
+    let folder = night.fail(|folder| format!("01-work.1.worker/atomic.rename:5:pause={}/go", folder.display()));
+    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
     night.queue("01-work");
     night.tick_until_that("01-work", |_| reached.exists());
     let waits = fs::read_to_string(folder.join("log")).expect("log");

@@ -284,10 +284,7 @@ fn a_journal_that_cannot_be_written_stops_nothing_and_is_told() {
     let mut night = Night::with(&worker(), VERIFIER);
     queue(&night, "01-land");
     let last = ledger(&night).len() as u64;
-    let faults = night.base().join("faults");
-    fs::create_dir_all(&faults).expect("folder");
-    night.set("AUTOMETTA_FAULT_DIR", &faults.display().to_string());
-    night.set("AUTOMETTA_FAULT", "*/journal.write:*:enospc");
+    night.fail(|_| "*/journal.write:*:enospc".to_owned());
     night.tick_until("01-land", "completed");
     drop(night.alone());
     night.set("AUTOMETTA_FAULT", "");

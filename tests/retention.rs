@@ -75,14 +75,6 @@ fn items(cleaned: &Value, what: &str) -> Vec<String> {
     items.map(|item| item["run"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Lets the next tick with nothing else to do look at once.
-fn make_due(night: &Night) {
-    let path = night.repo.join("state/heartbeat.json");
-    let mut heartbeat: Value = serde_json::from_str(&fs::read_to_string(&path).expect("heartbeat")).expect("json");
-    heartbeat["keep_at"] = "2020-01-01T00:00:00Z".into();
-    fs::write(path, heartbeat.to_string()).expect("heartbeat");
-}
-
 const RUNS: [&str; 3] = ["01-a.1.gate", "01-a.1.verifier", "01-a.1.worker"];
 
 #[test]
@@ -121,7 +113,7 @@ fn a_tick_does_it_in_passing_once_it_is_due_and_not_before() {
     }
     assert_eq!(names(&runs(&night)), RUNS, "it is not due for an hour");
     assert!(!night.repo.join("state/keep.json").exists());
-    make_due(&night);
+    night.make_due();
     night.wait("a tick that does it", || {
         let _ = night.tick();
         names(&runs(&night)).is_empty()
@@ -257,10 +249,7 @@ fn what_stands_among_the_runs_is_left_alone_and_stops_nothing() {
     fs::create_dir(runs.join("99-unknown.1.worker")).expect("folder");
     night.wait("its age", || items(&planned(&night), "remove").len() == 3);
     // One cannot be renamed: it is named, and the others go.
-    let faults = night.base().join("faults");
-    fs::create_dir(&faults).expect("folder");
-    night.set("AUTOMETTA_FAULT_DIR", &faults.display().to_string());
-    night.set("AUTOMETTA_FAULT", "*/spent.aside:1:eacces");
+    night.fail(|_| "*/spent.aside:1:eacces".to_owned());
     let said = night.fails(&["clean"], 1);
     assert!(said.contains("01-a.1.worker stays: cannot remove") && said.contains("Permission denied"), "{said}");
     assert!(said.contains("2 runs removed"), "{said}");
@@ -270,7 +259,7 @@ fn what_stands_among_the_runs_is_left_alone_and_stops_nothing() {
     // A tick tells it once.
     night.set("AUTOMETTA_FAULT", "*/spent.aside:*:eacces");
     for _ in 0..3 {
-        make_due(&night);
+        night.make_due();
         night.wait("a look", || {
             let _ = night.tick();
             !night.read("repo/state/heartbeat.json").contains("2020-01-01")
@@ -448,7 +437,7 @@ fn checkouts_that_are_left_over_go_unless_they_hold_work() {
         }
         // One that is a person's, whatever its name.
         drop(fs::create_dir(night.worktrees().join("99-mine.1.gate")));
-        make_due(&night);
+        night.make_due();
         night.wait("a look", || {
             let _ = night.tick();
             !night.read("repo/state/heartbeat.json").contains("2020-01-01")

@@ -314,12 +314,9 @@ fn scenario_48_an_untracked_or_ignored_file_where_a_new_one_would_land_makes_the
 fn scenario_48_an_edit_that_is_saved_while_the_landing_looks_makes_it_wait() {
     let mut night = Night::with(&format!("echo work >>a.txt\n{HAND_IN}"), SAY_PASS);
     commit(&night, "a.txt", "base\n");
-    let folder = night.base().join("faults");
-    fs::create_dir(&folder).expect("folder");
-    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
-    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
     // The old and the new files are written out, and the operator's were compared with the index.
-    night.set("AUTOMETTA_FAULT", &format!("*/git.sync-file@autometta-staging:*:pause={}", go.display()));
+    let folder = night.fail(|folder| format!("*/git.sync-file@autometta-staging:*:pause={}/go", folder.display()));
+    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
     night.queue("01-work");
     night.tick_until_that("01-work", |_| reached.exists());
     night.write("a.txt", "mine\n");
@@ -337,10 +334,7 @@ fn scenario_48_an_edit_that_is_saved_while_the_landing_looks_makes_it_wait() {
 #[test]
 fn scenario_48_a_landing_that_cannot_be_finished_lets_the_operator_s_git_in() {
     let mut night = Night::passing();
-    let folder = night.base().join("faults");
-    fs::create_dir(&folder).expect("folder");
-    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
-    night.set("AUTOMETTA_FAULT", "*/git.move@a.txt:*:eacces");
+    night.fail(|_| "*/git.move@a.txt:*:eacces".to_owned());
     night.queue("01-work");
     let tip = night.git(&["rev-parse", "main"]);
     night.tick_until_that("01-work", |_| night.git(&["rev-parse", "main"]) != tip);
@@ -580,9 +574,7 @@ fn scoped_card(night: &Night, stage: &str) {
 fn what_an_agent_committed_itself_is_on_the_disk_before_it_counts() {
     let own = "mkdir -p deep/er\necho work >a.txt\necho more >deep/er/b.txt\ngit add -A\ngit -c user.name=A -c user.email=a@b commit -qm own";
     let mut night = Night::with(&format!("{own}\n{HAND_IN}"), SAY_PASS);
-    let folder = night.base().join("faults");
-    fs::create_dir(&folder).expect("folder");
-    night.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+    let folder = night.fail(|_| String::new());
     night.card_with("01-work", "", "1. `a.txt`: it\n2. `deep/er/b.txt`: more", "test -s a.txt");
     night.ok(&["add-stage", "stage-cards/01-work.md"]);
     night.tick_until("01-work", "completed");

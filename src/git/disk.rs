@@ -91,19 +91,23 @@ pub(super) fn make_folder(path: &Path) -> Result<(), GitError> {
 /// Flushes a folder's entries to disk.
 pub(super) fn sync_folder(path: &Path) -> Result<(), GitError> {
     fault::point!("git.sync-folder", path).at("flush", path)?;
-    File::open(path).and_then(|folder| folder.sync_all()).at("flush", path)
+    flush(path)
 }
 
 /// Flushes the entries of several folders to disk, each once: one point, however many they are.
 pub(super) fn sync_folders<'f>(folders: impl IntoIterator<Item = &'f Path>) -> Result<(), GitError> {
     fault::point!("git.sync-folders").at("flush", Path::new("folders"))?;
     let folders: BTreeSet<&Path> = folders.into_iter().collect();
-    folders.into_iter().try_for_each(|path| File::open(path).and_then(|folder| folder.sync_all()).at("flush", path))
+    folders.into_iter().try_for_each(flush)
 }
 
 /// Flushes a file to disk.
 pub(super) fn sync_file(path: &Path) -> Result<(), GitError> {
     fault::point!("git.sync-file", path).at("flush", path)?;
+    flush(path)
+}
+
+fn flush(path: &Path) -> Result<(), GitError> {
     File::open(path).and_then(|file| file.sync_all()).at("flush", path)
 }
 

@@ -141,13 +141,13 @@ pub(super) fn parse_line(line: &[u8]) -> Result<Listed, GitError> {
         _ => return Err(puzzling()),
     };
     // A small letter: git was told to take the file for unchanged.
-    let tag = match tag.to_ascii_uppercase() {
-        _ if tag == b'h' => Tag::Assumed,
+    let tag = match tag {
         b'H' => Tag::Cached,
-        b'S' => Tag::SkipWorktree,
-        b'M' => Tag::Unmerged,
-        b'R' => Tag::Removed,
-        b'C' => Tag::Changed,
+        b'h' => Tag::Assumed,
+        b'S' | b's' => Tag::SkipWorktree,
+        b'M' | b'm' => Tag::Unmerged,
+        b'R' | b'r' => Tag::Removed,
+        b'C' | b'c' => Tag::Changed,
         b'?' => return Ok(Listed { tag: Tag::Other, path: TreePath::from_bytes(rest), entry: None }),
         _ => return Err(puzzling()),
     };

@@ -142,9 +142,9 @@ impl Repo {
     /// The tops of the repository's checkouts but for this one and those that we made for runs.
     pub fn other_checkouts(&self) -> Result<Vec<PathBuf>, GitError> {
         let mut tops = Vec::new();
-        for Checkout { git_dir, top } in self.checkouts()? {
-            if git_dir != self.location().git_dir && !disk::is_there(&git_dir.join(CLAIM))? {
-                tops.extend(top);
+        for checkout in self.checkouts()? {
+            if checkout.git_dir != self.location().git_dir && !is_of_a_run(&checkout)? {
+                tops.extend(checkout.top);
             }
         }
         Ok(tops)
@@ -153,7 +153,7 @@ impl Repo {
     /// Whether somebody else has a branch checked out.
     pub(super) fn is_in_others_checkout(&self, branch: &RefName) -> Result<bool, GitError> {
         for checkout in self.checkouts_of(branch)? {
-            if !disk::is_there(&checkout.git_dir.join(CLAIM))? {
+            if !is_of_a_run(&checkout)? {
                 return Ok(true);
             }
         }
@@ -195,6 +195,11 @@ impl Repo {
         link.push(b'\n');
         disk::write_plainly(&site.path.join(".git"), &link)
     }
+}
+
+/// Whether we made a checkout for a run.
+fn is_of_a_run(checkout: &Checkout) -> Result<bool, GitError> {
+    disk::is_there(&checkout.git_dir.join(CLAIM))
 }
 
 /// Whether what is at a site's path was made by us: the very folder that we noted, or one that is linked to the

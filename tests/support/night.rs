@@ -110,6 +110,23 @@ impl Night {
         self.env.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Has every command that follows fail as `faults` says (docs/proof.md); gives the folder in which its points are counted.
+    pub fn fail(&mut self, faults: impl FnOnce(&Path) -> String) -> PathBuf {
+        let folder = self.base().join("faults");
+        fs::create_dir(&folder).expect("folder");
+        self.set("AUTOMETTA_FAULT_DIR", &folder.display().to_string());
+        self.set("AUTOMETTA_FAULT", &faults(&folder));
+        folder
+    }
+
+    /// Lets the next tick with nothing else to do look at what is looked at once an hour.
+    pub fn make_due(&self) {
+        let path = self.repo.join("state/heartbeat.json");
+        let mut heartbeat: Value = serde_json::from_str(&fs::read_to_string(&path).expect("heartbeat")).expect("json");
+        heartbeat["keep_at"] = "2020-01-01T00:00:00Z".into();
+        fs::write(path, heartbeat.to_string()).expect("heartbeat");
+    }
+
     /// Writes a stub: `worker`, `verifier` or another name that a manifest then uses.
     pub fn stub(&self, name: &str, text: &str) {
         let path = self.base().join("stubs").join(name);
