@@ -98,6 +98,40 @@ fn stubs_only() -> Night {
 }
 
 #[test]
+fn scenario_61_a_tick_that_brings_the_whole_fire_down_keeps_nobody_else_from_being_served() {
+    let mut night = stubs_only();
+    let place = |night: &Night, name: &str| night.base().join(name);
+    for name in ["fatal", "one", "two"] {
+        repository(&night, &place(&night, name));
+        furnish(&night, &place(&night, name));
+        ok_at(&night, &place(&night, name), &["init"]);
+        ok_at(&night, &place(&night, name), &["add-stage", "stage-cards/01-work.md"]);
+    }
+    ok_at(&night, &place(&night, "fatal"), &["subscribe", "--weight", "-5"]);
+    night.fail(|_| "*/lock.open@fatal:*:abort".to_owned());
+    let is_done =
+        |night: &Night, name: &str| ok_at(night, &place(night, name), &["status"]).contains("01-work  completed");
+    night.wait("the others to be served", || {
+        assert_eq!(night.run(&["tick"]).status.code(), None, "it dies every time");
+        is_done(&night, "one") && is_done(&night, "two")
+    });
+    let fatal = place(&night, "fatal").display().to_string();
+    let doctor = text(&night.run(&["--repo", &place(&night, "one").display().to_string(), "doctor"]).stdout);
+    assert!(doctor.contains(&format!("the last fire died while it was in {fatal}")), "{doctor}");
+    assert!(doctor.contains(&format!("autometta tick --repo {fatal}")), "{doctor}");
+    assert_eq!(night.read("home/fire"), format!("[\"{fatal}\"]"));
+
+    night.set("AUTOMETTA_FAULT", "");
+    let lived = night.run(&["tick"]);
+    assert_eq!(lived.status.code(), Some(0), "{}", text(&lived.stderr));
+    assert_eq!(night.read("home/fire"), "", "the next fire is one like any other");
+    night.wait("the last one to be served", || is_done(&night, "fatal"));
+    let log = fs::read_dir(night.home.join("log")).expect("log").flatten();
+    let log: String = log.map(|file| fs::read_to_string(file.path()).expect("text")).collect();
+    assert!(log.contains("so it comes last"), "{log}");
+}
+
+#[test]
 fn scenario_61_a_subscriber_that_cannot_be_served_keeps_nobody_else_from_being_served() {
     let night = stubs_only();
     let place = |name: &str| night.base().join(name);

@@ -16,4 +16,5 @@ pub mod lock;
 pub mod regular;
 pub mod spent;
 pub mod store;
+pub mod under_way;
 pub mod volume;

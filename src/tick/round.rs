@@ -7,11 +7,13 @@
 //! environment.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::files::home::Home;
+use crate::files::under_way::UnderWay;
 
 use super::error::TickError;
 use super::fire::{Report, fire};
@@ -30,14 +32,68 @@ pub struct Fired {
     pub error: Option<TickError>,
 }
 
-/// Ticks each of these repositories once, beginning with the first, each for at most this long. What came of it is in
-/// their order.
+/// Ticks each of these repositories once, beginning with the first, each for at most this long; those that a fire died of
+/// before come after all others. What came of it is in their order.
 pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec<Fired> {
-    let (home, exe, known) = (home.clone(), exe.to_owned(), repos.to_vec());
-    let tick = move |number: usize| known.get(number).map(|repo| one(&home, &exe, repo, limit)).unwrap_or_default();
-    let came = side_by_side(repos.len(), cores(), limit.saturating_add(GRACE), tick);
+    let under_way = if repos.len() > 1 { begin(home) } else { None };
+    let is_last = |repo: &PathBuf| under_way.as_ref().is_some_and(|under_way| under_way.last().contains(repo));
+    let (last, first): (Vec<usize>, Vec<usize>) = (0..repos.len()).partition(|number| is_last(&repos[*number]));
+    let mut came: Vec<Option<Fired>> = repos.iter().map(|_| None).collect();
+    let mut tick = |numbers: &[usize]| {
+        let known: Vec<PathBuf> = numbers.iter().map(|number| repos[*number].clone()).collect();
+        for (number, fired) in numbers.iter().zip(ticks(home, exe, known, limit, under_way.as_ref())) {
+            came[*number] = fired;
+        }
+    };
+    tick(&first);
+    // One after the other, in the order in which they were left: whatever one of them does, it does alone.
+    for repo in under_way.iter().flat_map(|under_way| under_way.last()) {
+        for number in last.iter().filter(|number| repos[**number] == *repo) {
+            warn!(
+                repo = %repo.display(),
+                "the fire before this one died while it was here, so it comes last; `autometta tick --repo {}` shows why",
+                repo.display()
+            );
+            tick(&[*number]);
+        }
+    }
+    if let Some(under_way) = under_way {
+        under_way.end();
+    }
     let late = |repo: &PathBuf| Fired { report: None, error: Some(too_long(repo, limit)) };
     came.into_iter().zip(repos).map(|(came, repo)| came.unwrap_or_else(|| late(repo))).collect()
+}
+
+fn begin(home: &Home) -> Option<Arc<UnderWay>> {
+    UnderWay::begin(home)
+        .unwrap_or_else(|error| {
+            warn!("{error}; should this fire die, the next one does not know where");
+            None
+        })
+        .map(Arc::new)
+}
+
+/// Side by side; none for what is not done in time.
+fn ticks(
+    home: &Home,
+    exe: &Path,
+    repos: Vec<PathBuf>,
+    limit: Duration,
+    under_way: Option<&Arc<UnderWay>>,
+) -> Vec<Option<Fired>> {
+    let (home, exe, under_way, count) = (home.clone(), exe.to_owned(), under_way.cloned(), repos.len());
+    let tick = move |number: usize| {
+        let Some(repo) = repos.get(number) else { return Fired::default() };
+        if let Some(under_way) = &under_way {
+            under_way.begins(repo);
+        }
+        let fired = one(&home, &exe, repo, limit);
+        if let Some(under_way) = &under_way {
+            under_way.ends(repo);
+        }
+        fired
+    };
+    side_by_side(count, cores(), limit.saturating_add(GRACE), tick)
 }
 
 fn one(home: &Home, exe: &Path, repo: &Path, limit: Duration) -> Fired {

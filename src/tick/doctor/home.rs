@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::core::fleet::Share;
 use crate::files::fleet;
 use crate::files::home::Home;
+use crate::files::under_way;
 
 use super::finding::{Area, Finding};
 
@@ -46,6 +47,7 @@ pub(super) fn check(home: &Home) -> Vec<Finding> {
                 }
             }
             findings.extend(left_behind(home));
+            findings.extend(died_in(home));
             if findings.len() == 1 {
                 findings.push(match count {
                     0 => Finding::warning(Area::Home, "no repository is subscribed, so the timer has nothing to serve")
@@ -75,4 +77,13 @@ fn left_behind(home: &Home) -> Vec<Finding> {
         Finding::warning(Area::Home, says).mend(format!("rm {}, once nothing of it runs any more", path.display()))
     })
     .collect()
+}
+
+/// Repositories that the last fire died in.
+fn died_in(home: &Home) -> impl Iterator<Item = Finding> {
+    under_way::left(home).into_iter().map(|repo| {
+        let repo = repo.display();
+        let says = format!("the last fire died while it was in {repo}; every fire serves it last until one lives");
+        Finding::fault(Area::Home, says).mend(format!("autometta tick --repo {repo}"))
+    })
 }
