@@ -111,7 +111,7 @@ fn main() {
     println!("{} {:>9}", head(WIDTH), "peak MiB");
     let one = Fleet::new(1, 100);
     measure("status, one repository with 101 stages", || one.command(&["status"], &one.repo(0)));
-    // What the queue keeps is about a hundred stages; the others stand in the archive, which nobody reads for this.
+    // The others stand in the archive, which nobody reads for this.
     let archive = one.repo(0).join("state/archive");
     fs::create_dir_all(&archive).expect("folder");
     for number in 0..10_000 {

@@ -21,7 +21,7 @@ const TIMES: usize = 60;
 /// How many finished stages a long past has.
 const PAST: usize = 10_000;
 /// How many of them stay in the state, as the manifest has it by default.
-const KEPT: usize = 100;
+const KEPT: usize = 20;
 
 fn main() {
     let idle = Place::new();
@@ -58,7 +58,7 @@ fn long_past() {
         let [none, few, many] = times.clone().map(|times| figures(times)[0]);
         let [at_first, kept, archived] = times;
         line(&format!("{name}: no stage"), at_first);
-        line("  100 finished stages, in the state", kept);
+        line(&format!("  {KEPT} finished stages, in the state"), kept);
         line("  10,000 more of them, archived", archived);
         println!("{:<NAME$} {:>9.3}", "  those 10,000 make it so many times as long", many / few);
         println!("{:<NAME$} {:>9.3}", "  and all of them", many / none);

@@ -487,6 +487,7 @@ fn scenario_43_a_state_that_was_copied_or_moved_is_refused_until_it_is_adopted()
     assert!(night.git_raw(&["cat-file", "-e", "main:a.txt"]).status.success());
 
     // A copy beside it: the copy is refused, and the original does not notice.
+    night.no_tick_runs();
     let copy = night.base().join("copy");
     assert!(Command::new("cp").arg("-a").args([&moved, &copy]).status().expect("cp").success());
     let said = night.fails(&["tick", "--repo", &copy.display().to_string()], 3);

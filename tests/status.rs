@@ -110,9 +110,11 @@ fn halts_pauses_and_a_late_timer_stand_at_the_top() {
     let night = Night::passing();
     night.queue("01-work");
     night.tick_until("01-work", "completed");
+    let alone = night.alone();
     let mut budget = night.budget();
     budget["pauses"] = json!([{"family": "claude", "until": "2099-01-01T00:00:00Z", "reason": "usage limit"}]);
     night.write("state/budget.json", &budget.to_string());
+    drop(alone);
     night.ok(&["halt", "--reason", "releasing"]);
     let timer = json!({"scheduler": "cron", "every_seconds": 300, "installed_at": "2026-01-01T00:00:00Z",
                        "exe": "/usr/bin/autometta", "env": {}});

@@ -173,7 +173,7 @@ pub struct Review {
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Stages that have landed or were skipped and still stand in `state.yaml`; older ones are in `state/archive`, where
-    /// `show` finds them. Default 100.
+    /// `show` finds them. Default 20.
     pub finished_stages: u32,
 }
 
@@ -281,7 +281,7 @@ impl Default for Review {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { finished_stages: 100 }
+        Self { finished_stages: 20 }
     }
 }
 

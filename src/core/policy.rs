@@ -84,7 +84,7 @@ impl Default for Policy {
             review_floor: None,
             tells: BTreeSet::from([NoticeKind::NightEnd]),
             protected: Vec::new(),
-            finished_kept: 100,
+            finished_kept: 20,
             deferrals: 12,
             stage_tokens: None,
             stage_cost: None,

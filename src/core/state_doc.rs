@@ -242,6 +242,13 @@ fn is_fresh(next: &NextDoc) -> bool {
 
 impl From<&State> for StateDoc {
     fn from(state: &State) -> Self {
+        Self { stages: state.stages.iter().map(StageDoc::from).collect(), ..Self::frame(state) }
+    }
+}
+
+impl StateDoc {
+    /// All of it but the stages.
+    pub fn frame(state: &State) -> Self {
         Self {
             version: STATE_VERSION,
             repo_id: state.repo_id.clone(),
@@ -249,7 +256,7 @@ impl From<&State> for StateDoc {
             last_tick_at: state.last_tick_at,
             notices: state.notices.clone(),
             slept: state.slept.clone(),
-            stages: state.stages.iter().map(StageDoc::from).collect(),
+            stages: Vec::new(),
             stage_count: state.stages.len(),
         }
     }

@@ -104,6 +104,11 @@ pub trait Disk {
     /// The process that writes; its temp files carry the number.
     fn writer(&self) -> u32;
 
+    /// From how many bytes on a state has a twin beside it that is quicker to read.
+    fn twin_from(&self) -> usize {
+        16 << 10
+    }
+
     /// Whether commits are recorded in the journal. It is evidence, which a made-up disk has no use for.
     fn has_journal(&self) -> bool {
         false

@@ -35,6 +35,11 @@ impl Layout {
         self.state.join("state.yaml")
     }
 
+    /// The same state in a form that is quick to read.
+    pub fn state_twin(&self) -> PathBuf {
+        self.state.join(".state.json")
+    }
+
     /// The version 1 state that was carried over.
     pub fn state_v1(&self) -> PathBuf {
         self.state.join("state.v1.yaml")

@@ -5,8 +5,9 @@
 //! `state.yaml`, `budget.json` and `ledger.jsonl`.
 
 mod fits;
+mod twin;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,7 @@ use crate::core::state::{Stage, State};
 use crate::core::state_doc::{STATE_VERSION, StageDoc, StateDoc};
 use crate::core::step::Note;
 use crate::fault;
+use twin::Texts;
 
 /// Why the store cannot be used; each says what to do.
 #[derive(Debug, Error)]
@@ -165,8 +167,13 @@ struct Transaction {
 impl Transaction {
     /// What is written, sealed.
     fn sealed(mut self) -> Result<(Self, Vec<u8>), serde_json::Error> {
-        self.sha256 = Some(sha256_hex(&serde_json::to_vec(&self)?));
-        let bytes = serde_json::to_vec(&self)?;
+        let mut bytes = serde_json::to_vec(&self)?;
+        let seal = sha256_hex(&bytes);
+        // It is the last field.
+        bytes.pop();
+        bytes.extend_from_slice(format!(",\"sha256\":\"{seal}\"}}").as_bytes());
+        self.sha256 = Some(seal);
+        debug_assert_eq!(bytes, serde_json::to_vec(&self)?, "its seal stands elsewhere");
         Ok((self, bytes))
     }
 
@@ -198,7 +205,7 @@ pub fn peek_on<D: Disk>(disk: &D, layout: &Layout) -> Result<Loaded, StoreError>
     let txn = read_txn(disk, layout)?;
     let state = txn.as_ref().and_then(|txn| txn.state.clone()).map(String::into_bytes);
     let budget = txn.as_ref().and_then(|txn| txn.budget.clone()).map(String::into_bytes);
-    load_from(disk, layout, state, budget)
+    load_from(disk, layout, state, budget).map(|(loaded, _)| loaded)
 }
 
 /// The store while its lock is held, on the machine's own disk or another.
@@ -207,6 +214,8 @@ pub struct Store<D: Disk = Os> {
     disk: D,
     layout: Layout,
     lock: D::Lock,
+    /// The stages as they were read or written last.
+    texts: RefCell<Texts>,
     /// Whether it was said that the journal cannot be written.
     has_warned: Cell<bool>,
 }
@@ -224,7 +233,7 @@ impl Store {
             return Err(StoreError::NotInitialised(layout.dir().to_owned()));
         }
         let lock = Lock::exclusive_within(&layout.tick_lock(), limit)?;
-        Ok(lock.map(|lock| Self { disk: Os, layout: layout.clone(), lock, has_warned: Cell::default() }))
+        Ok(lock.map(|lock| Self::under(lock, Os, layout)))
     }
 
     /// Lets go of the store, even where a process that another thread is just starting has a copy of the lock.
@@ -254,7 +263,11 @@ impl<D: Disk> Store<D> {
                 }
             }
         };
-        Ok(Some(Self { disk, layout: layout.clone(), lock, has_warned: Cell::default() }))
+        Ok(Some(Self::under(lock, disk, layout)))
+    }
+
+    fn under(lock: D::Lock, disk: D, layout: &Layout) -> Self {
+        Self { disk, layout: layout.clone(), lock, texts: RefCell::default(), has_warned: Cell::default() }
     }
 
     /// The paths.
@@ -281,7 +294,8 @@ impl<D: Disk> Store<D> {
 
     /// Reads state and budget, and sees to it that the ledger has an end to go on from. Call `redo` first.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        let loaded = load_from(&self.disk, &self.layout, None, None)?;
+        let (loaded, texts) = load_from(&self.disk, &self.layout, None, None)?;
+        self.texts.replace(texts);
         ledger::head_on(&self.disk, &self.layout.ledger())?;
         Ok(loaded)
     }
@@ -302,7 +316,7 @@ impl<D: Disk> Store<D> {
     pub fn commit_from(&self, source: Source<'_>, decided: &Decided<'_>) -> Result<(), StoreError> {
         let Decided { before, after, archived, notes, now } = *decided;
         let state = (before.map(|before| &before.state) != Some(&after.state))
-            .then(|| encode_state(&self.layout, &after.state))
+            .then(|| self.encode_state(&after.state))
             .transpose()?;
         let budget = (before.map(|before| &before.budget) != Some(&after.budget))
             .then(|| encode_budget(&self.layout, &after.budget))
@@ -328,7 +342,15 @@ impl<D: Disk> Store<D> {
                 .is_ok_and(|there| there.as_deref() == Some(&bytes[..]));
             return Err(if stands { StoreError::Decided(Box::new(error.into())) } else { error.into() });
         }
-        self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))
+        self.apply(&txn).map_err(|error| StoreError::Decided(Box::new(error)))?;
+        if let Some(text) = &txn.state {
+            twin::write(&self.disk, &self.layout, &after.state, text, &self.texts.borrow());
+        }
+        Ok(())
+    }
+
+    fn encode_state(&self, state: &State) -> Result<String, StoreError> {
+        self.texts.borrow_mut().encode(&self.layout, state)
     }
 
     fn archived(&self, stage: &Stage, after: &State) -> Result<Archived, StoreError> {
@@ -378,7 +400,7 @@ impl<D: Disk> Store<D> {
         }
         let Decided { before, after, notes, now, .. } = *decided;
         let encode = |loaded: &Loaded| {
-            let state = encode_state(&self.layout, &loaded.state).ok()?;
+            let state = self.encode_state(&loaded.state).ok()?;
             Some((state, encode_budget(&self.layout, &loaded.budget).ok()?))
         };
         let event = notes.first().map(|note| note.event.as_str());
@@ -546,8 +568,7 @@ fn foreign(path: &Path, why: &str) -> StoreError {
 
 /// `state.yaml` as text.
 pub fn encode_state(layout: &Layout, state: &State) -> Result<String, StoreError> {
-    document::to_yaml(&StateDoc::from(state))
-        .map_err(|error| StoreError::Encode { path: layout.state_yaml(), why: error.to_string() })
+    Texts::default().encode(layout, state)
 }
 
 /// `budget.json` as text.
@@ -588,7 +609,7 @@ fn load_from<D: Disk>(
     layout: &Layout,
     state: Option<Vec<u8>>,
     budget: Option<Vec<u8>>,
-) -> Result<Loaded, StoreError> {
+) -> Result<(Loaded, Texts), StoreError> {
     let path = layout.state_yaml();
     let bytes = match state {
         Some(bytes) => bytes,
@@ -601,9 +622,12 @@ fn load_from<D: Disk>(
             None => return Err(StoreError::NotInitialised(path)),
         },
     };
-    let state = decode_state(&path, &bytes)?;
+    let (state, texts) = match twin::read(disk, layout, &bytes) {
+        Some(known) => known,
+        None => (decode_state(&path, &bytes)?, Texts::default()),
+    };
     let budget = load_budget(disk, layout, budget)?;
-    Ok(Loaded { state, budget })
+    Ok((Loaded { state, budget }, texts))
 }
 
 fn load_budget<D: Disk>(disk: &D, layout: &Layout, bytes: Option<Vec<u8>>) -> Result<Budget, StoreError> {

@@ -437,6 +437,10 @@ impl Disk for SimDisk {
         self.process().id
     }
 
+    fn twin_from(&self) -> usize {
+        0
+    }
+
     fn try_lock(&self, path: &Path) -> Result<Option<SimLock>, LockError> {
         let taken = self.0.locks.borrow_mut().insert(path.to_owned());
         Ok(taken.then(|| SimLock { disk: self.clone(), path: path.to_owned() }))

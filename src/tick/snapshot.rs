@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::state_doc::StateDoc;
 use crate::core::step::Note;
 use crate::files::document;
 use crate::files::ledger::{self, Head};
@@ -36,13 +35,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Owed {
     loaded: Loaded,
+    state_yaml: Vec<u8>,
     head: Head,
 }
 
 impl Owed {
     /// A state that has just been committed, under the tick's lock.
     pub fn new(site: &Site, loaded: Loaded) -> Result<Self, TickError> {
-        Ok(Self { loaded, head: store::ledger_head(&site.layout)? })
+        let path = site.layout.state_yaml();
+        let state_yaml = document::read(&path)?.ok_or(StoreError::NotInitialised(path))?;
+        Ok(Self { loaded, state_yaml, head: store::ledger_head(&site.layout)? })
     }
 
     /// Writes the snapshot. The tick's lock need not be held: where the next tick has committed by now, the snapshot is
@@ -72,7 +74,7 @@ impl Owed {
         let encode = |error: document::WriteError| TickError::Prompt(error.to_string());
         let Loaded { state, budget } = &self.loaded;
         let mut files = vec![
-            ("state.yaml".to_owned(), document::to_yaml(&StateDoc::from(state)).map_err(encode)?.into_bytes()),
+            ("state.yaml".to_owned(), self.state_yaml.clone()),
             ("budget.json".to_owned(), document::to_json_pretty(budget).map_err(encode)?.into_bytes()),
             ("ledger.jsonl".to_owned(), ledger::tail(&site.layout.ledger(), LEDGER_PART).map_err(StoreError::from)?),
         ];

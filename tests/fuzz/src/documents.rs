@@ -9,6 +9,7 @@ use autometta::core::fault::Faults;
 use autometta::core::manifest::Manifest;
 use autometta::core::models::ModelTable;
 use autometta::core::run::{AgentStarted, CancelMarker, RegistryEntry, RunOrder, Started};
+use autometta::core::state_doc::StateDoc;
 use autometta::core::subscriber::Subscriber;
 use autometta::core::timer::TimerRecord;
 use autometta::core::v1::{self, V1Budget, V1State};
@@ -59,6 +60,11 @@ pub(crate) fn state(bytes: &[u8]) {
             let text = store::encode_state(&layout, &state).expect("a state that was read can be written");
             let again = store::decode_state(path, text.as_bytes()).expect("what was written can be read");
             assert_eq!(again, state, "{text}");
+            // Its stages are written one by one, and read from JSON where there are many.
+            let doc = StateDoc::from(&state);
+            assert_eq!(document::to_yaml(&doc).expect("text"), text);
+            let json = serde_json::to_vec(&doc).expect("JSON");
+            assert_eq!(serde_json::from_slice::<StateDoc>(&json).expect("a state"), doc);
             // Nothing is lost on the way, least of all everything.
             let plain: Value = document::from_yaml(bytes).expect("a state is YAML");
             assert_eq!(plain["stages"].as_array().map(Vec::len), Some(state.stages.len()));
