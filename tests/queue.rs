@@ -399,3 +399,38 @@ fn the_graph_is_drawn_as_text_for_graphviz_and_as_json() {
     let page = fs::read_to_string(report.lines().last().expect("path").trim()).expect("page");
     assert!(page.contains("What comes after what") && page.contains("data-after=\"03-c\""), "the report has it");
 }
+
+#[test]
+fn a_long_queue_is_read_as_its_file_has_it_whatever_stands_beside_it() {
+    let night = night();
+    let stages: Vec<String> = (10..70).map(|number| format!("{number}-work")).collect();
+    for stage in &stages {
+        card(&night, stage, "- **Not before:** 2099-01-01T00:00:00Z\n");
+    }
+    add(&night, &stages.iter().map(String::as_str).collect::<Vec<_>>());
+    let (path, twin) = (night.repo.join("state/state.yaml"), night.repo.join("state/.state.json"));
+    let read = |path| fs::read_to_string(path).expect("text");
+    assert!(read(&path).len() > 16 << 10 && read(&twin).contains("10-work"));
+    let first = |night: &Night| night.status()["stages"][0]["title"].as_str().expect("title").to_owned();
+    assert_eq!(first(&night), "Do the work");
+
+    let told = read(&path);
+    fs::write(&path, told.replacen("title: Do the work", "title: By hand", 1)).expect("state");
+    assert_eq!(first(&night), "By hand", "the twin is that of the file before");
+    card(&night, "70-work", "- **Not before:** 2099-01-01T00:00:00Z\n");
+    add(&night, &["70-work"]);
+    assert!(read(&twin).contains("By hand") && read(&path).contains("By hand"));
+
+    let whole = read(&twin);
+    for damaged in
+        [String::new(), "{}".to_owned(), whole[..whole.len() / 2].to_owned(), whole.replace("Do the", "Not the")]
+    {
+        fs::write(&twin, damaged).expect("twin");
+        assert_eq!(night.status()["stages"][1]["title"], "Do the work");
+    }
+    card(&night, "71-work", "");
+    add(&night, &["71-work"]);
+    night.tick_until("71-work", "completed");
+    assert_eq!(night.git(&["show", "main:71-work.txt"]), "work");
+    assert_eq!(first(&night), "By hand");
+}
