@@ -147,6 +147,23 @@ fn scenario_39_a_tick_that_finds_the_lock_held_ends_at_once_and_changes_nothing(
 }
 
 #[test]
+fn scenario_40_a_state_that_is_damaged_before_its_snapshot_is_written_is_brought_back_by_it() {
+    let mut night = Night::passing();
+    // The gate is decided upon, and is being launched.
+    let folder = night.fail(|folder| format!("*/atomic.rename@1.gate:*:pause={}/go", folder.display()));
+    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
+    night.queue("01-work");
+    night.tick_until_that("01-work", |_| reached.exists());
+    night.write("state/state.yaml", "{");
+    fs::write(go, "").expect("go");
+    night.wait("the state to be brought back", || {
+        let _ = night.tick();
+        night.read("repo/state/ledger.jsonl").contains("\"event\":\"restored\"")
+    });
+    night.tick_until("01-work", "completed");
+}
+
+#[test]
 fn scenario_40_a_snapshot_that_a_killed_tick_did_not_write_is_written_by_a_later_one() {
     let night = Night::passing();
     night.queue("01-work");

@@ -37,7 +37,7 @@ pub fn print() {
         side_by_side();
     }
     for parallel in [1, SIDE_BY_SIDE] {
-        if drained > 0 {
+        if drained > 1 {
             drain(drained, parallel);
         }
     }

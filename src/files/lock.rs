@@ -89,6 +89,11 @@ impl Lock {
     /// Lets go of the lock itself, whoever has a copy of the descriptor: in a process of several threads, one that another
     /// thread is just starting has a copy until it has become another program.
     pub fn release(self) {
+        self.let_go();
+    }
+
+    /// The same for a lock that others look at still.
+    pub fn let_go(&self) {
         // The only failure is that it is not held any more.
         let _ = self.file.unlock();
     }

@@ -214,7 +214,7 @@ pub struct Store<D: Disk = Os> {
     disk: D,
     layout: Layout,
     lock: D::Lock,
-    /// The stages as they were read or written last.
+    /// The stages as they were read or encoded last.
     texts: RefCell<Texts>,
     /// Whether it was said that the journal cannot be written.
     has_warned: Cell<bool>,
@@ -349,7 +349,8 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    fn encode_state(&self, state: &State) -> Result<String, StoreError> {
+    /// `state.yaml` as text, as a commit writes it.
+    pub fn encode_state(&self, state: &State) -> Result<String, StoreError> {
         self.texts.borrow_mut().encode(&self.layout, state)
     }
 

@@ -1,15 +1,18 @@
 //! Which repositories a fire has under way, for the fire after one that died: a repository whose tick brings the whole
 //! process down, by whatever fault of ours or of the machine, must not keep all others from being served.
 //!
-//! `fire` in the home is empty while no fire is under way, and holds a list of repositories otherwise: those that the
-//! next fire is to leave for last. A fire that follows one that came to its end writes an empty list, and nothing more
-//! until its own end. One that follows a death writes down what it begins. Only the death of a process is meant, so
-//! that nothing is synced.
+//! `fire` in the home has no bytes while no fire is under way. One that is begun puts a list into it, of the repositories
+//! that the next fire is to leave for last should this one die, and takes the bytes out again at its end. Where it finds
+//! none, the list has no entries, and stays so; where it finds bytes, the fire before it has died, and it writes down
+//! what it begins. Only the death of a process is meant, so that nothing is synced.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
 
 use super::document;
 use super::home::Home;
@@ -18,6 +21,8 @@ use crate::fault;
 
 /// The largest list that is read, in bytes.
 const MOST: u64 = 1 << 20;
+/// How long somebody who only looks is waited for.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What is under way. Only one fire of a home has it at a time; another goes on without.
 #[derive(Debug)]
@@ -25,14 +30,18 @@ pub struct UnderWay {
     lock: Lock,
     last: Vec<PathBuf>,
     is_careful: bool,
-    listed: Mutex<Listed>,
+    list: Mutex<List>,
 }
 
 #[derive(Debug, Default)]
-struct Listed {
-    repos: Vec<PathBuf>,
-    /// How many bytes the file has.
-    length: u64,
+struct List {
+    /// Those that the fire before left, and that have not begun yet.
+    waiting: Vec<PathBuf>,
+    /// Those that have begun and not ended, the newest first: what began before and goes on may be what it dies of, and
+    /// must not keep the others from their turn.
+    begun: Vec<PathBuf>,
+    /// How many bytes the file has, at most.
+    length: usize,
     /// Whether the fire has come to its end; what it left behind may still go on.
     is_over: bool,
 }
@@ -41,17 +50,17 @@ impl UnderWay {
     /// Takes it up; none where another fire of this home has it.
     ///
     /// # Errors
-    /// The file cannot be locked, read or written.
+    /// The file cannot be locked or read.
     pub fn begin(home: &Home) -> Result<Option<Self>, LockError> {
         let path = path(home);
-        let Some(lock) = Lock::try_exclusive(&path)? else { return Ok(None) };
-        let fail = |action| move |source| LockError { action, path, source };
-        let left = read(lock.file()).map_err(fail.clone()("read"))?;
-        let length = left.as_ref().map_or(0, |left| left.length);
-        let last = left.as_ref().map(|left| left.repos.clone()).unwrap_or_default();
-        let listed = Mutex::new(Listed { repos: last.clone(), length, is_over: false });
-        let under_way = Self { lock, last, is_careful: left.is_some(), listed };
-        under_way.change(|_| {}).map_err(fail("write"))?;
+        let Some(lock) = Lock::exclusive_within(&path, PATIENCE)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        lock.file().take(MOST).read_to_end(&mut bytes).map_err(|source| LockError { action: "read", path, source })?;
+        // Whoever died in the middle of writing tells that it died, and not where.
+        let last: Vec<PathBuf> = serde_json::from_slice(&bytes).unwrap_or_default();
+        let list = List { waiting: last.clone(), length: bytes.len(), ..List::default() };
+        let under_way = Self { lock, last, is_careful: !bytes.is_empty(), list: Mutex::new(list) };
+        under_way.change(|_| {});
         Ok(Some(under_way))
     }
 
@@ -60,12 +69,12 @@ impl UnderWay {
         &self.last
     }
 
-    /// A repository's tick begins: should the process die now, the next fire leaves it for the very last.
+    /// A repository's tick begins: should the process die now, the next fire leaves it for last.
     pub fn begins(&self, repo: &Path) {
         if self.is_careful {
-            self.try_to_change(|repos| {
-                repos.retain(|known| known != repo);
-                repos.push(repo.to_owned());
+            self.change(|list| {
+                list.waiting.retain(|known| known != repo);
+                list.begun.insert(0, repo.to_owned());
             });
         }
     }
@@ -73,37 +82,49 @@ impl UnderWay {
     /// It has come to an end.
     pub fn ends(&self, repo: &Path) {
         if self.is_careful {
-            self.try_to_change(|repos| repos.retain(|known| known != repo));
+            self.change(|list| list.begun.retain(|known| known != repo));
         }
     }
 
-    /// The whole fire has. The lock is held until the process ends.
+    /// The whole fire has, and another may begin, whatever this one leaves behind.
     pub fn end(&self) {
-        // What fails makes the next fire a careful one.
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        listed.is_over = true;
-        drop(fault::point!("fire.end").and_then(|()| self.lock.file().set_len(0)));
-    }
-
-    /// Without the list, which needs room on a disk, there is no care; the work is worth more.
-    fn try_to_change(&self, change: impl FnOnce(&mut Vec<PathBuf>)) {
-        drop(self.change(change));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Vec<PathBuf>)) -> io::Result<()> {
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        if listed.is_over {
-            return Ok(());
+        let mut list = self.list();
+        list.is_over = true;
+        if let Err(error) = fault::point!("fire.end").and_then(|()| self.lock.file().set_len(0)) {
+            warn!("the next fire will take this one for dead: {error}");
         }
-        change(&mut listed.repos);
-        let bytes = serde_json::to_vec(&listed.repos)?;
+        self.lock.let_go();
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Without the list, which may need room on a disk, the fire goes on: the work is worth more.
+    fn change(&self, change: impl FnOnce(&mut List)) {
+        let mut list = self.list();
+        if list.is_over {
+            return;
+        }
+        change(&mut list);
+        if let Err(error) = self.write(&mut list) {
+            warn!("should this fire die, the next one does not know where: {error}");
+        }
+    }
+
+    /// A list that is shorter is first filled up with spaces, so that no end of the old one ever stands behind it.
+    fn write(&self, list: &mut List) -> io::Result<()> {
+        let repos: Vec<&PathBuf> = list.waiting.iter().chain(&list.begun).collect();
+        let mut bytes = serde_json::to_vec(&repos)?;
+        let length = bytes.len();
+        bytes.resize(length.max(list.length), b' ');
+        list.length = bytes.len();
         let file = self.lock.file();
         fault::write!("fire.write", &bytes, |bytes| file.write_all_at(bytes, 0))?;
-        let length = bytes.len() as u64;
-        if listed.length > length {
-            file.set_len(length)?;
+        if bytes.len() > length {
+            file.set_len(length as u64)?;
+            list.length = length;
         }
-        listed.length = length;
         Ok(())
     }
 }
@@ -112,22 +133,12 @@ fn path(home: &Home) -> PathBuf {
     home.path().join("fire")
 }
 
-/// What a fire that died has left; none where the last one came to its end.
-fn read(file: &std::fs::File) -> io::Result<Option<Listed>> {
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes)?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    // Whoever died in the middle of writing tells that it died, and not where.
-    Ok(Some(Listed {
-        repos: serde_json::from_slice(&bytes).unwrap_or_default(),
-        length: bytes.len() as u64,
-        is_over: false,
-    }))
+/// Whether a fire is under way, or has died.
+pub fn is_there(home: &Home) -> bool {
+    std::fs::metadata(path(home)).is_ok_and(|meta| meta.len() > 0)
 }
 
-/// The repositories that a fire which is no more has left; for those who only look. None where that cannot be told.
+/// The repositories that a fire which died has left; for those who only look. None where that cannot be told.
 pub fn left(home: &Home) -> Vec<PathBuf> {
     let path = path(home);
     if lock::is_held(&path).unwrap_or(true) {
@@ -166,31 +177,47 @@ mod tests {
         }
         fire.ends(Path::new("a"));
         drop(fire);
-        assert_eq!(left(&home), paths(&["b", "c"]));
+        assert_eq!(left(&home), paths(&["c", "b"]));
 
-        // The one that it dies of next is the very last from then on.
-        let fire = begin();
-        assert_eq!(fire.last(), paths(&["b", "c"]));
-        fire.begins(Path::new("a"));
-        fire.ends(Path::new("a"));
-        fire.begins(Path::new("b"));
-        drop(fire);
+        // The one that it dies of next comes after those that had no turn.
         let fire = begin();
         assert_eq!(fire.last(), paths(&["c", "b"]));
+        fire.begins(Path::new("a"));
+        fire.ends(Path::new("a"));
         fire.begins(Path::new("c"));
-        fire.ends(Path::new("c"));
         drop(fire);
         let fire = begin();
-        assert_eq!(fire.last(), paths(&["b"]));
-        fire.end();
+        assert_eq!(fire.last(), paths(&["b", "c"]));
+        fire.begins(Path::new("b"));
         fire.ends(Path::new("b"));
         drop(fire);
-        assert!(left(&home).is_empty());
+        let fire = begin();
+        assert_eq!(fire.last(), paths(&["c"]));
+        fire.begins(Path::new("c"));
+        fire.end();
+        assert!(left(&home).is_empty() && !is_there(&home));
+        let next = begin();
+        fire.ends(Path::new("c"));
+        assert!(!next.is_careful && is_there(&home), "what the last one left behind writes no more");
+        next.end();
         let fire = begin();
         assert!(!fire.is_careful && fire.last().is_empty());
         fire.end();
         drop(fire);
         assert_eq!(std::fs::metadata(path(&home)).expect("file").len(), 0);
+    }
+
+    #[test]
+    fn what_goes_on_for_ever_keeps_nobody_from_a_turn() {
+        let base = TempDir::new().expect("folder");
+        let home = Home::at(base.path());
+        let begin = || UnderWay::begin(&home).expect("a lock").expect("free");
+        drop(begin());
+        let fire = begin();
+        fire.begins(Path::new("slow"));
+        fire.begins(Path::new("next"));
+        drop(fire);
+        assert_eq!(begin().last(), paths(&["next", "slow"]));
     }
 
     #[test]

@@ -132,7 +132,7 @@ fn pass(site: &Site, store: &Store, report: &mut Report, owed: &mut Option<Owed>
     let told = heartbeat::Told { asleep, idle_ticks: idle, keep_at };
     let says = heartbeat::write(site, &loaded, &seen, before.as_ref(), told, clock::now());
     if is_owed {
-        match Owed::new(site, loaded) {
+        match Owed::new(site, store, loaded) {
             Ok(moved) => *owed = Some(moved),
             Err(error) => warn!(repo = %site.root.display(), "no snapshot: {error}"),
         }

@@ -134,7 +134,7 @@ fn commands(
     let source = Source::Commands { commands: &orders, brought_back: &brought_back };
     let (before, notes) = (Some(&loaded), step.notes.as_slice());
     store.commit_from(source, &Decided { before, after: &after, archived: &archived, notes, now })?;
-    let owed = (!step.notes.is_empty()).then(|| Owed::new(site, after));
+    let owed = (!step.notes.is_empty()).then(|| Owed::new(site, &store, after));
     drop(store);
     // It has happened by now; a snapshot that fails is a warning, as in a tick.
     if let Some(owed) = owed {

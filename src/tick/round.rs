@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use crate::files::home::Home;
-use crate::files::under_way::UnderWay;
+use crate::files::under_way::{self, UnderWay};
 
 use super::error::TickError;
 use super::fire::{Report, fire};
@@ -32,12 +32,11 @@ pub struct Fired {
     pub error: Option<TickError>,
 }
 
-/// Ticks each of these repositories once, beginning with the first, each for at most this long; those that a fire died of
-/// before come after all others. What came of it is in their order.
+/// Ticks each of these repositories once, beginning with the first, each for at most this long; those that were under way
+/// when a fire died come after all others. What came of it is in their order.
 pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec<Fired> {
-    let under_way = if repos.len() > 1 { begin(home) } else { None };
-    let is_last = |repo: &PathBuf| under_way.as_ref().is_some_and(|under_way| under_way.last().contains(repo));
-    let (last, first): (Vec<usize>, Vec<usize>) = (0..repos.len()).partition(|number| is_last(&repos[*number]));
+    let under_way = if repos.len() > 1 || under_way::is_there(home) { begin(home) } else { None };
+    let left = under_way.as_ref().map(|under_way| under_way.last()).unwrap_or_default();
     let mut came: Vec<Option<Fired>> = repos.iter().map(|_| None).collect();
     let mut tick = |numbers: &[usize]| {
         let known: Vec<PathBuf> = numbers.iter().map(|number| repos[*number].clone()).collect();
@@ -45,18 +44,21 @@ pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec
             came[*number] = fired;
         }
     };
+    let (mut last, first): (Vec<usize>, Vec<usize>) =
+        (0..repos.len()).partition(|number| left.contains(&repos[*number]));
     tick(&first);
-    // One after the other, in the order in which they were left: whatever one of them does, it does alone.
-    for repo in under_way.iter().flat_map(|under_way| under_way.last()) {
-        for number in last.iter().filter(|number| repos[**number] == *repo) {
-            warn!(
-                repo = %repo.display(),
-                "the fire before this one died while it was here, so it comes last; `autometta tick --repo {}` shows why",
-                repo.display()
-            );
-            tick(&[*number]);
-        }
+    last.sort_by_key(|number| left.iter().position(|repo| *repo == repos[*number]));
+    let begun = Instant::now();
+    // One after the other, so that each is alone with what it does; but not for ever.
+    while let Some((number, rest)) = last.split_first()
+        && begun.elapsed() < limit
+    {
+        let repo = repos[*number].display();
+        warn!(%repo, "a fire died while this was under way, so it comes last; `autometta tick --repo {repo}` shows why");
+        tick(&[*number]);
+        last = rest.to_vec();
     }
+    tick(&last);
     if let Some(under_way) = under_way {
         under_way.end();
     }
@@ -65,7 +67,8 @@ pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec
 }
 
 fn begin(home: &Home) -> Option<Arc<UnderWay>> {
-    UnderWay::begin(home)
+    let begun = UnderWay::begin(home);
+    begun
         .unwrap_or_else(|error| {
             warn!("{error}; should this fire die, the next one does not know where");
             None

@@ -35,15 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Owed {
     loaded: Loaded,
-    state_yaml: Vec<u8>,
+    state_yaml: String,
     head: Head,
 }
 
 impl Owed {
     /// A state that has just been committed, under the tick's lock.
-    pub fn new(site: &Site, loaded: Loaded) -> Result<Self, TickError> {
-        let path = site.layout.state_yaml();
-        let state_yaml = document::read(&path)?.ok_or(StoreError::NotInitialised(path))?;
+    pub fn new(site: &Site, store: &Store, loaded: Loaded) -> Result<Self, TickError> {
+        // Not what the file holds by now: whoever damages it must find the state as it was committed.
+        let state_yaml = store.encode_state(&loaded.state)?;
         Ok(Self { loaded, state_yaml, head: store::ledger_head(&site.layout)? })
     }
 
@@ -74,7 +74,7 @@ impl Owed {
         let encode = |error: document::WriteError| TickError::Prompt(error.to_string());
         let Loaded { state, budget } = &self.loaded;
         let mut files = vec![
-            ("state.yaml".to_owned(), self.state_yaml.clone()),
+            ("state.yaml".to_owned(), self.state_yaml.clone().into_bytes()),
             ("budget.json".to_owned(), document::to_json_pretty(budget).map_err(encode)?.into_bytes()),
             ("ledger.jsonl".to_owned(), ledger::tail(&site.layout.ledger(), LEDGER_PART).map_err(StoreError::from)?),
         ];
@@ -140,7 +140,7 @@ pub fn restore(
     let loaded = Loaded { state, budget };
     store.commit(None, &loaded, std::slice::from_ref(&note), now)?;
     // The ledger has moved on: without a new snapshot, further damage could not be mended.
-    let owed = Owed::new(site, loaded)?;
+    let owed = Owed::new(site, store, loaded)?;
     owed.write(site, now)?;
     Ok(Some((owed.loaded, note)))
 }

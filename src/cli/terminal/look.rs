@@ -4,7 +4,7 @@
 
 use std::io::{self, IsTerminal};
 
-use chrono::{DateTime, FixedOffset, Local, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, Local, Utc};
 use clap::{Args, ValueEnum};
 
 use super::text;
@@ -162,10 +162,16 @@ impl Look {
         format!("{}{}{}", one.repeat(full), two.repeat(half), rest.repeat(cells - full - half))
     }
 
-    /// A time of day, with its date where it is not today's.
+    /// A time of day, with its date where it is not today's, and its year where it is not this one.
     pub fn time(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> String {
         let (at, now) = ((self.zone)(at), (self.zone)(now));
-        let format = if at.date_naive() == now.date_naive() { "%H:%M" } else { "%a %-d %b %H:%M" };
+        let format = if at.date_naive() == now.date_naive() {
+            "%H:%M"
+        } else if at.year() == now.year() {
+            "%a %-d %b %H:%M"
+        } else {
+            "%-d %b %Y %H:%M"
+        };
         at.format(format).to_string()
     }
 
@@ -223,6 +229,20 @@ mod tests {
             [(0, "0s"), (59, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h"), (4320, "1h12m"), (273_600, "3d4h")]
         {
             assert_eq!(span(Seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn a_time_says_as_much_of_its_date_as_it_needs() {
+        let look = Look { width: 80, letters: Letters::Ascii, color: Color::Off, zone: |at| at.fixed_offset() };
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
+        for (text, said) in [
+            ("2026-11-22T23:05:00Z", "23:05"),
+            ("2026-11-23T00:05:00Z", "Mon 23 Nov 00:05"),
+            ("2025-12-31T23:05:00Z", "31 Dec 2025 23:05"),
+            ("2099-01-01T00:00:00Z", "1 Jan 2099 00:00"),
+        ] {
+            assert_eq!(look.time(at(text), at("2026-11-22T07:00:00Z")), said);
         }
     }
 

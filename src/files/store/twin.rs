@@ -38,7 +38,7 @@ impl Label {
     }
 }
 
-/// A stage as it was read or written last.
+/// A stage as it was read or encoded last.
 #[derive(Debug, PartialEq)]
 struct Written {
     stage: Stage,
@@ -57,7 +57,7 @@ impl Written {
     }
 }
 
-/// The stages as they were read or written last: those that are still the same need not be made into text again.
+/// The stages as they were read or encoded last: those that are still the same need not be made into text again.
 #[derive(Debug, Default)]
 pub(super) struct Texts(HashMap<StageId, Written>);
 
@@ -82,14 +82,18 @@ pub(super) fn read<D: Disk>(disk: &D, layout: &Layout, state_yaml: &[u8]) -> Opt
     Some((state, texts))
 }
 
-/// Writes the twin of a state that has been written. Nothing waits for it, and nothing is lost without it.
+/// Writes the twin of a state that has been written, or removes one that is not needed any more. It is not synced, and
+/// nothing is lost without it.
 pub(super) fn write<D: Disk>(disk: &D, layout: &Layout, state: &State, state_yaml: &str, texts: &Texts) {
+    let path = layout.state_twin();
     if state_yaml.len() < disk.twin_from() {
+        if disk.exists(&path) {
+            drop(atomic::remove_on(disk, &path));
+        }
         return;
     }
     let written = texts.twin(state, state_yaml).and_then(|twin| {
-        atomic::write_on(disk, &layout.state_twin(), twin.as_bytes(), Durability::Volatile)
-            .map_err(|error| error.to_string())
+        atomic::write_on(disk, &path, twin.as_bytes(), Durability::Volatile).map_err(|error| error.to_string())
     });
     if let Err(why) = written {
         debug!("{why}; the next tick reads {}", layout.state_yaml().display());
@@ -266,6 +270,9 @@ mod tests {
         let few = state(&[(1, "x".to_owned())]);
         let mut texts = Texts::default();
         let text = texts.encode(&layout, &few).expect("text");
+        write(&Os, &layout, &few, &text, &texts);
+        assert!(!layout.state_twin().exists());
+        std::fs::write(layout.state_twin(), "of a queue that was longer").expect("file");
         write(&Os, &layout, &few, &text, &texts);
         assert!(!layout.state_twin().exists());
     }

@@ -79,11 +79,11 @@ fn left_behind(home: &Home) -> Vec<Finding> {
     .collect()
 }
 
-/// Repositories that the last fire died in.
+/// Repositories that were under way when a fire died.
 fn died_in(home: &Home) -> impl Iterator<Item = Finding> {
     under_way::left(home).into_iter().map(|repo| {
         let repo = repo.display();
-        let says = format!("the last fire died while it was in {repo}; every fire serves it last until one lives");
+        let says = format!("a fire died while {repo} was under way; it is served last until a fire lives");
         Finding::fault(Area::Home, says).mend(format!("autometta tick --repo {repo}"))
     })
 }

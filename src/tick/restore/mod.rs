@@ -275,7 +275,7 @@ impl Plan {
         }
         store.commit(None, &self.after, &[self.note()], now)?;
         // The next damage finds this state, and not the one before the damage.
-        Owed::new(site, self.after)
+        Owed::new(site, store, self.after)
             .and_then(|owed| owed.write(site, now))
             .unwrap_or_else(|error| warn!("no snapshot: {error}"));
         Ok(kept)
