@@ -53,9 +53,11 @@ const SAMPLE: usize = 90;
 /// How many of its cases let somebody wait.
 const PAUSES: usize = 10;
 /// Points that no night here passes, and why.
-const ELSEWHERE: [(&str, &str); 29] = [
+const ELSEWHERE: [(&str, &str); 31] = [
     ("agent.kill", "macOS only"),
     ("aside.move", "damage is put aside: tests/scenarios_state.rs"),
+    ("fire.end", "a fire over several repositories: tests/scenarios_fleet.rs"),
+    ("fire.write", "a fire over several repositories: tests/scenarios_fleet.rs"),
     ("git.kill", "a git that is out of time: tests/git_layer"),
     ("git.lock.make", "a file system without hard links"),
     ("git.lock.sync", "a file system without hard links"),

@@ -132,6 +132,34 @@ fn scenario_61_a_tick_that_brings_the_whole_fire_down_keeps_nobody_else_from_bei
 }
 
 #[test]
+fn scenario_61_a_fire_whose_list_cannot_be_written_goes_on_without_it() {
+    let mut night = stubs_only();
+    let places = ["one", "two"].map(|name| night.base().join(name));
+    for place in &places {
+        repository(&night, place);
+        furnish(&night, place);
+        ok_at(&night, place, &["init"]);
+        ok_at(&night, place, &["add-stage", "stage-cards/01-work.md"]);
+    }
+    night.fail(|_| "*/fire.write:*:enospc,*/fire.end:*:eio".to_owned());
+    night.wait("both to be served", || {
+        assert_eq!(night.run(&["tick"]).status.code(), Some(0));
+        places.iter().all(|place| ok_at(&night, place, &["status"]).contains("01-work  completed"))
+    });
+    night.set("AUTOMETTA_FAULT", "*/fire.end:*:eio");
+    assert_eq!(night.run(&["tick"]).status.code(), Some(0));
+    assert_eq!(night.read("home/fire"), "[]", "the next one takes this one for dead");
+    night.set("AUTOMETTA_FAULT", "");
+    assert_eq!(night.run(&["tick"]).status.code(), Some(0));
+    assert_eq!(night.read("home/fire"), "");
+    let log = fs::read_dir(night.home.join("log")).expect("log").flatten();
+    let log: String = log.map(|file| fs::read_to_string(file.path()).expect("text")).collect();
+    for wanted in ["the next one does not know where", "the next fire will take this one for dead"] {
+        assert!(log.contains(wanted), "`{wanted}` is not in\n{log}");
+    }
+}
+
+#[test]
 fn scenario_61_a_subscriber_that_cannot_be_served_keeps_nobody_else_from_being_served() {
     let night = stubs_only();
     let place = |name: &str| night.base().join(name);
