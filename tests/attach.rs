@@ -255,7 +255,8 @@ fn on_a_terminal_it_is_shown_there_and_new_runs_get_windows_while_one_looks() {
     outer(&["set-option", "-g", "remain-on-exit", "on"]);
     evening.tmux(&["detach-client", "-s", &format!("={}", evening.session())]);
     let left = || outer(&["display-message", "-p", "-t", "o", "#{pane_dead} #{pane_dead_status}"]);
-    evening.night.wait("it ends with its client", || left() == "1 0");
+    // A tmux that misses the signal of its end has seen the terminal close all the same, and knows no status.
+    evening.night.wait("it ends with its client", || matches!(left().trim_end(), "1 0" | "1"));
     outer(&["kill-server"]);
 }
 
