@@ -164,8 +164,7 @@ fn scenario_61_git_that_hangs_for_ever_is_ended_with_the_repositorys_time() {
         drop(fleet.run("good", &["tick", "--repo", "."]));
         fleet.is("good", "completed")
     });
-    let log = fs::read_dir(fleet.night.home.join("log")).expect("log").flatten().next().expect("a day").path();
-    assert!(fs::read_to_string(log).expect("log").contains("is not done after 3 s"));
+    assert!(fleet.night.tick_log().contains("is not done after 3 s"));
 }
 
 #[test]

@@ -277,12 +277,8 @@ fn a_messenger_that_fails_or_hangs_harms_nothing_and_is_logged() {
     night.queue("02-fails");
     let _ = night.run(&["run", "--quiet"]);
     assert_eq!(night.stage("02-fails")["status"], "failed");
-    let log = || -> String {
-        let entries = fs::read_dir(night.home.join("log")).expect("log").flatten();
-        entries.map(|entry| fs::read_to_string(entry.path()).expect("log")).collect()
-    };
-    night.wait("the log", || log().matches("no route to anybody").count() == 2);
-    assert!(log().contains("the notify command failed: exit status: 7"), "{}", log());
+    night.wait("the log", || night.tick_log().matches("no route to anybody").count() == 2);
+    assert!(night.tick_log().contains("the notify command failed: exit status: 7"), "{}", night.tick_log());
     let outcome = fs::read_dir(night.repo.join("state/notices"))
         .expect("notices")
         .flatten()

@@ -597,17 +597,16 @@ fn a_checkout_that_was_made_before_the_power_went_is_made_anew() {
 fn a_tick_that_comes_while_a_supervisor_writes_its_record_starts_no_other_run() {
     let mut night = Night::passing();
     // Before it come its claim, its agent, its line in the registry, and what was handed in.
-    let folder = night.fail(|folder| format!("01-work.1.worker/atomic.rename:5:pause={}/go", folder.display()));
-    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
+    let pause = night.pause("01-work.1.worker/atomic.rename:5");
     night.queue("01-work");
-    night.tick_until_that("01-work", |_| reached.exists());
-    let waits = fs::read_to_string(folder.join("log")).expect("log");
+    night.tick_until_that("01-work", |_| pause.is_reached());
+    let waits = pause.passed();
     let waits = waits.lines().rfind(|line| line.contains("01-work.1.worker")).unwrap_or_default();
     assert!(waits.contains("exit.json"), "the supervisor writes its record by another write now: {waits}");
     for _ in 0..3 {
         assert!(night.tick().status.success());
     }
-    fs::write(&go, "").expect("file");
+    pause.end();
     night.tick_until("01-work", "completed");
     let ledger = night.read("repo/state/ledger.jsonl");
     let runs = ledger.lines().filter(|line| line.contains(r#""event":"dispatched""#)).count();

@@ -288,8 +288,7 @@ fn a_journal_that_cannot_be_written_stops_nothing_and_is_told() {
     night.tick_until("01-land", "completed");
     drop(night.alone());
     night.set("AUTOMETTA_FAULT", "");
-    let logs = fs::read_dir(night.home.join("log")).expect("logs").map(|entry| entry.expect("entry").path());
-    let log: String = logs.map(|path| fs::read_to_string(path).expect("log")).collect();
+    let log = night.tick_log();
     assert!(log.contains("will say that it is not recorded"), "{log}");
     let until = ledger(&night).len() as u64;
     queue(&night, "02-gate");

@@ -126,8 +126,7 @@ fn scenario_61_a_tick_that_brings_the_whole_fire_down_keeps_nobody_else_from_bei
     assert_eq!(lived.status.code(), Some(0), "{}", text(&lived.stderr));
     assert_eq!(night.read("home/fire"), "", "the next fire is one like any other");
     night.wait("the last one to be served", || is_done(&night, "fatal"));
-    let log = fs::read_dir(night.home.join("log")).expect("log").flatten();
-    let log: String = log.map(|file| fs::read_to_string(file.path()).expect("text")).collect();
+    let log = night.tick_log();
     assert!(log.contains("so it comes last"), "{log}");
 }
 
@@ -152,8 +151,7 @@ fn scenario_61_a_fire_whose_list_cannot_be_written_goes_on_without_it() {
     night.set("AUTOMETTA_FAULT", "");
     assert_eq!(night.run(&["tick"]).status.code(), Some(0));
     assert_eq!(night.read("home/fire"), "");
-    let log = fs::read_dir(night.home.join("log")).expect("log").flatten();
-    let log: String = log.map(|file| fs::read_to_string(file.path()).expect("text")).collect();
+    let log = night.tick_log();
     for wanted in ["the next one does not know where", "the next fire will take this one for dead"] {
         assert!(log.contains(wanted), "`{wanted}` is not in\n{log}");
     }

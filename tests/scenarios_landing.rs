@@ -315,12 +315,11 @@ fn scenario_48_an_edit_that_is_saved_while_the_landing_looks_makes_it_wait() {
     let mut night = Night::with(&format!("echo work >>a.txt\n{HAND_IN}"), SAY_PASS);
     commit(&night, "a.txt", "base\n");
     // The old and the new files are written out, and the operator's were compared with the index.
-    let folder = night.fail(|folder| format!("*/git.sync-file@autometta-staging:*:pause={}/go", folder.display()));
-    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
+    let pause = night.pause("*/git.sync-file@autometta-staging:*");
     night.queue("01-work");
-    night.tick_until_that("01-work", |_| reached.exists());
+    night.tick_until_that("01-work", |_| pause.is_reached());
     night.write("a.txt", "mine\n");
-    fs::write(&go, "").expect("file");
+    pause.end();
     let waits = |stage: &Value| stage["reason"]["code"] == "local-edits" || stage["status"] == "completed";
     night.tick_until_that("01-work", waits);
     assert_eq!(night.read("repo/a.txt"), "mine\n", "the edit is kept");

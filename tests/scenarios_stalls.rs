@@ -270,12 +270,6 @@ fn scenario_24_a_silent_agent_is_flagged_and_left_alone_unless_its_card_has_a_li
     assert_eq!(stage["reason"]["code"], "silent", "{stage:#}");
 }
 
-/// Everything that ticks wrote into their log.
-fn tick_log(night: &Night) -> String {
-    let logs = std::fs::read_dir(night.home.join("log")).expect("logs");
-    logs.map(|entry| std::fs::read_to_string(entry.expect("entry").path()).expect("log")).collect()
-}
-
 #[test]
 fn scenario_32_a_halted_repository_says_why_once_and_not_at_every_fire() {
     let failing = r#"printf '{"stage_id":"%s","status":"fail","deliverables":[],"notes":"cannot"}' "$1" >.autometta/outbox/handoff.json"#;
@@ -295,7 +289,7 @@ fn scenario_32_a_halted_repository_says_why_once_and_not_at_every_fire() {
         assert!(!text(&output.stdout).contains("halted"), "{}", text(&output.stdout));
     }
     assert_eq!(ledger_events(&night).iter().filter(|event| *event == "halted").count(), 1);
-    assert_eq!(tick_log(&night).matches("failure-cap").count(), 1, "{}", tick_log(&night));
+    assert_eq!(night.tick_log().matches("failure-cap").count(), 1, "{}", night.tick_log());
     assert_eq!(night.read("repo/state/ledger.jsonl"), ledger);
     assert_eq!(night.read("repo/state/state.yaml"), state, "an idle fire changes nothing");
     assert_eq!(night.stage("02-more")["status"], "pending");

@@ -78,12 +78,6 @@ fn damages(whole: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
     all
 }
 
-/// Everything that ticks wrote into their log.
-fn tick_log(night: &Night) -> String {
-    let logs = fs::read_dir(night.home.join("log")).expect("logs");
-    logs.map(|entry| fs::read_to_string(entry.expect("entry").path()).expect("log")).collect()
-}
-
 fn kept_copies(night: &Night, name: &str) -> Vec<PathBuf> {
     let start = format!("{name}.damaged-");
     let entries = fs::read_dir(night.repo.join("state")).expect("state").map(|entry| entry.expect("entry"));
@@ -150,12 +144,11 @@ fn scenario_39_a_tick_that_finds_the_lock_held_ends_at_once_and_changes_nothing(
 fn scenario_40_a_state_that_is_damaged_before_its_snapshot_is_written_is_brought_back_by_it() {
     let mut night = Night::passing();
     // The gate is decided upon, and is being launched.
-    let folder = night.fail(|folder| format!("*/atomic.rename@1.gate:*:pause={}/go", folder.display()));
-    let (go, reached) = (folder.join("go"), folder.join("go.reached"));
+    let pause = night.pause("*/atomic.rename@1.gate:*");
     night.queue("01-work");
-    night.tick_until_that("01-work", |_| reached.exists());
+    night.tick_until_that("01-work", |_| pause.is_reached());
     night.write("state/state.yaml", "{");
-    fs::write(go, "").expect("go");
+    pause.end();
     night.wait("the state to be brought back", || {
         let _ = night.tick();
         night.read("repo/state/ledger.jsonl").contains("\"event\":\"restored\"")
@@ -232,7 +225,7 @@ fn scenario_40_a_damaged_file_that_nothing_proves_halts_once_and_is_never_replac
                     .as_ref()
                     .is_some_and(|bytes| !bytes.is_empty() && !bytes.ends_with(b"\n") && what != "not UTF-8")
         });
-        let said_before = tick_log(&night).matches("state-corrupt").count();
+        let said_before = night.tick_log().matches("state-corrupt").count();
         for (what, bytes) in cases {
             // An empty transaction is damage as well: a whole one is never empty.
             if path.exists() || bytes.is_some() {
@@ -258,7 +251,7 @@ fn scenario_40_a_damaged_file_that_nothing_proves_halts_once_and_is_never_replac
         let budget = night.budget();
         assert_eq!(budget["halt_reason"], "state-corrupt", "{name}");
         assert_eq!(budget["halt_reasons"].as_array().expect("reasons").len(), 1, "{name}");
-        assert_eq!(tick_log(&night).matches("state-corrupt").count(), said_before + 1, "{}", tick_log(&night));
+        assert_eq!(night.tick_log().matches("state-corrupt").count(), said_before + 1, "{}", night.tick_log());
         // The way out that was named: put right what is wrong, then resume.
         if name == ".txn.json" {
             if path.is_dir() {

@@ -44,11 +44,11 @@ pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec
             came[*number] = fired;
         }
     };
-    let (mut last, first): (Vec<usize>, Vec<usize>) =
+    let (mut later, first): (Vec<usize>, Vec<usize>) =
         (0..repos.len()).partition(|number| left.contains(&repos[*number]));
     tick(&first);
-    last.sort_by_key(|number| left.iter().position(|repo| *repo == repos[*number]));
-    let begun = Instant::now();
+    later.sort_by_key(|number| left.iter().position(|repo| *repo == repos[*number]));
+    let (begun, mut last) = (Instant::now(), later.as_slice());
     // One after the other, so that each is alone with what it does; but not for ever.
     while let Some((number, rest)) = last.split_first()
         && begun.elapsed() < limit
@@ -56,9 +56,9 @@ pub fn round(home: &Home, exe: &Path, repos: &[PathBuf], limit: Duration) -> Vec
         let repo = repos[*number].display();
         warn!(%repo, "a fire died while this was under way, so it comes last; `autometta tick --repo {repo}` shows why");
         tick(&[*number]);
-        last = rest.to_vec();
+        last = rest;
     }
-    tick(&last);
+    tick(last);
     if let Some(under_way) = under_way {
         under_way.end();
     }

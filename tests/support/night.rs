@@ -33,6 +33,30 @@ pub struct Night {
     env: BTreeMap<String, String>,
 }
 
+/// A place where somebody waits, or will.
+pub struct Pause {
+    folder: PathBuf,
+}
+
+impl Pause {
+    /// Whether somebody waits there.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.folder.join("go.reached").exists()
+    }
+
+    /// Lets them go on, and whoever comes later.
+    pub fn end(&self) {
+        fs::write(self.folder.join("go"), "").expect("file");
+    }
+
+    /// The points that were passed, a line each.
+    #[must_use]
+    pub fn passed(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).expect("log")
+    }
+}
+
 impl Night {
     /// A repository with one commit, initialised, whose stub worker and stub verifier run these shell texts. Both get
     /// the stage as `$1` and the run as `$2`; `$T` is a folder of the test's own.
@@ -119,6 +143,11 @@ impl Night {
         folder
     }
 
+    /// Has whoever comes to `point` (`ACTOR/POINT:OCCURRENCE`) wait there.
+    pub fn pause(&mut self, point: &str) -> Pause {
+        Pause { folder: self.fail(|folder| format!("{point}:pause={}/go", folder.display())) }
+    }
+
     /// Lets the next tick with nothing else to do look at what is looked at once an hour.
     pub fn make_due(&self) {
         let path = self.repo.join("state/heartbeat.json");
@@ -159,6 +188,13 @@ impl Night {
     pub fn read(&self, path: impl AsRef<Path>) -> String {
         let path = self.base().join(path);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Everything that ticks wrote into their log.
+    #[must_use]
+    pub fn tick_log(&self) -> String {
+        let logs = fs::read_dir(self.home.join("log")).expect("logs");
+        logs.map(|entry| fs::read_to_string(entry.expect("entry").path()).expect("log")).collect()
     }
 
     /// Writes a card with one criterion, `a.txt` as its deliverable and `test -s a.txt` as its gate.
